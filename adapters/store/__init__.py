@@ -17,5 +17,6 @@ The other modules: lanes.py (how a worker claims commands), bulk.py (statements 
 differ), engine.py (how an engine is opened), migrating.py and migrations/, not_now.py (after which errors a retry may
 succeed), clock.py, notices.py, health.py, counts.py (what the gauges read), backlog.py (for `orderflow status`),
 copy.py (SQLite to PostgreSQL), forgetting.py (orders that only the OMS knows), retention.py (snapshots on which nothing
-rests), facts_json.py and headers_json.py (JSON in columns). The table of the embedded log has its module in adapters/log.
+rests), facts_json.py and headers_json.py (JSON in columns). The table of the embedded log has its module in
+adapters/log.
 """

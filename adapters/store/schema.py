@@ -181,8 +181,8 @@ orders = sa.Table(
     sa.Index("ix_orders_updated_at", "updated_at", "id"),
 )
 
-#: Each version of an order that Mirakl showed, byte for byte, compressed; of orders that ended a while ago only those on
-#: which something rests (retention.py). No statement reads inside the bytes. Personal data.
+#: Each version of an order that Mirakl showed, byte for byte, compressed. Of orders that ended a while ago, those on
+#: which nothing rests are removed (retention.py). No statement reads inside the bytes. Personal data.
 snapshots = sa.Table(
     "snapshots",
     metadata,
