@@ -224,6 +224,9 @@ class Remote:
         for one in (self._client._transport, *self._client._mounts.values()):
             if isinstance(one, httpx.HTTPTransport):
                 keep_deadlines(one)
+        self._address = str(self._client.base_url).rstrip("/")
+        self._headers = {name.title(): value for name, value in self._client.headers.items()}
+        self._extensions = {"timeout": self._client.timeout.as_dict()}
 
     def call(
         self,
@@ -246,7 +249,7 @@ class Remote:
         retry_after = 0.0
         started = perf_counter()
         try:
-            headers = _headers(operation, authorization, content)
+            headers = self._headers | _headers(operation, authorization, content)
             if sink is not None:
                 headers |= {"Accept": "*/*", "Accept-Encoding": "identity"}  # nothing is decompressed into a huge piece
             request = self._request(operation, method, path, params=params, headers=headers, content=content)
@@ -260,18 +263,26 @@ class Remote:
             self._on_call(self._system, operation, outcome, perf_counter() - started, retry_after_seconds=retry_after)
 
     def _request(self, operation: str, method: str, path: str, **options: Any) -> httpx.Request:
-        """Build a request. Raises Rejected if its URL cannot be built, because the same request would fail again."""
+        """Build a request. Raises Rejected if its URL cannot be built, because the same request would fail again.
+
+        httpx.Client.build_request makes the same one, and parses the URL three times for it.
+        """
         try:
-            return self._client.build_request(method, path, **options)
+            return httpx.Request(method, self._address + path, **options, extensions=self._extensions)
         except (httpx.InvalidURL, UnicodeError) as error:
             raise Rejected(operation, CallOutcome.OTHER_4XX, words=type(error).__name__) from None
+
+    def _send(self, request: httpx.Request) -> httpx.Response:
+        """Send a request. httpx.Client.send would look after redirects, cookies, hooks and authentication, which no
+        call here has. Without it and `build_request` a call takes 0.5 ms of CPU in place of 0.7."""
+        return self._client._transport_for_url(request.url).handle_request(request)
 
     def _exchange(self, operation: str, request: httpx.Request, started: float, sink: Sink | None) -> Reply:
         # Errors are raised `from None`, because the texts of httpx's errors contain addresses and headers.
         seconds = sink.max_seconds if sink is not None else 2 * self._timeout_seconds
         try:
             with deadline(started + seconds):
-                response = self._client.send(request, stream=True)
+                response = self._send(request)
                 try:
                     return Reply(response.status_code, response.headers, self._body(response, started, sink))
                 finally:

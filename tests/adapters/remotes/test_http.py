@@ -1,8 +1,13 @@
 """The parts that both remotes use: outcomes, which are values of a metric's label, and error codes."""
 
-import pytest
+from urllib.parse import quote
 
-from adapters.remotes.http import CallOutcome, outcome_of, safe_code
+import httpx
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from adapters.remotes.http import CallOutcome, Remote, outcome_of, safe_code
 
 
 def test_the_outcomes_are_those_of_the_metric() -> None:
@@ -29,3 +34,46 @@ def test_every_status_has_an_outcome() -> None:
 )
 def test_a_code_that_may_hold_words_is_left_out(code: object, safe: str) -> None:
     assert safe_code(code) == safe
+
+
+@given(
+    st.sampled_from(["https://shop.example", "https://shop.example/", "http://127.0.0.1:80/a", "http://[::1]/a b"]),
+    st.text().map(lambda order_id: f"/api/orders/{quote(order_id, safe='')}/accept"),
+    st.dictionaries(st.text(), st.text(), max_size=2),
+    st.none() | st.binary(max_size=20),
+    st.sampled_from(["GET", "PUT", "POST"]),
+)
+def test_a_request_is_the_one_that_httpx_would_build(
+    base: str, path: str, params: dict[str, str], content: bytes | None, method: str
+) -> None:
+    """Remote builds and sends requests past httpx.Client, which takes twice the CPU time."""
+    seen: list[httpx.Request] = []
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        seen.append(request)
+        return httpx.Response(204)
+
+    remote = Remote("mirakl", base, lambda *_, **__: None, 30.0, httpx.MockTransport(answer))
+    remote.call("OR21", method, path, lambda _: None, authorization="key", params=params, content=content)
+    more = {"Authorization": "key"} | ({} if content is None else {"Content-Type": "application/json"})
+    remote._client.send(
+        remote._client.build_request(method, path, params=params, headers=more, content=content), stream=True
+    )
+    ours, theirs = seen
+    assert (ours.method, ours.url, ours.url.raw_path) == (theirs.method, theirs.url, theirs.url.raw_path)
+    assert ours.headers.multi_items() == theirs.headers.multi_items()
+    assert (ours.content, ours.extensions) == (theirs.content, theirs.extensions)
+
+
+def test_a_cookie_is_not_sent_back() -> None:
+    """A remote could fill memory with them, and the calls of all threads would share what one answer says."""
+    seen: list[httpx.Request] = []
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        seen.append(request)
+        return httpx.Response(204, headers={"Set-Cookie": "a=b"})
+
+    remote = Remote("mirakl", "https://shop.example", lambda *_, **__: None, 30.0, httpx.MockTransport(answer))
+    for _ in range(2):
+        remote.call("OR21", "PUT", "/api/orders/1/accept", lambda _: None, authorization="key")
+    assert [one.headers.get("Cookie") for one in seen] == [None, None]
