@@ -8,6 +8,7 @@ from typing import Final
 from adapters.simulators.books import Effect
 from adapters.simulators.stage import Life
 from statemachine.commands import CommandKind
+from statemachine.ids_in_text import entries, read
 
 #: Our command for each effect that a call with the shop's key can have.
 COMMAND_OF: Final = {
@@ -85,9 +86,9 @@ def _wrong_goods(life: Life, effects: Sequence[Effect]) -> Iterable[str]:
     """Compare the pieces and attributes that the OMS got with those that it has to have."""
     imports = [effect.detail for effect in effects if effect.kind == "imported"]
     made = {
-        line: int(pieces)
+        read(line): int(pieces)
         for detail in imports
-        for line, _, pieces in (one.rpartition("=") for one in detail.get("pieces", "").split(",") if one)
+        for line, _, pieces in (one.rpartition("=") for one in entries(detail.get("pieces", "")))
     }
     wanted = dict(life.goods)
     for line in sorted({*made, *wanted}) if imports else ():

@@ -6,6 +6,7 @@ from datetime import timedelta
 from typing import Any, Final
 
 from adapters.simulators.faults import Fault
+from adapters.simulators.mirakl import changes
 from adapters.simulators.mirakl.model import SENT
 from adapters.simulators.oms.model import Json
 from adapters.simulators.orders import FRAMED, KNOWN_SKUS, MAPPED_CARRIER, Line
@@ -218,6 +219,31 @@ def _framed_last(marketplace: str, lines: list[Line]) -> list[Line]:
     return [*lines[:-1], Line(KNOWN_SKUS[marketplace][FRAMED])]
 
 
+def _changed_between_tries(*, landed: bool) -> Callable[[Stage], Script]:
+    """Make a script: no try of the import gets an answer until the customer's address has changed.
+
+    `landed`: the OMS has stored what the first try carried, and then refuses the payload with the new address.
+    """
+
+    def script(stage: Stage) -> Script:
+        fault = Fault("order", "500_after" if landed else "500", 100_000, stage.order_id)
+        stage.oms.knobs.faults.append(fault)
+        yield from stage.arrive()
+        yield from stage.debit()
+        yield lambda: fault.count < 100_000
+        changes.set_address(stage.mirakl, stage.order_id, street_1="95 Canary Row")
+        yield stage.pause(1.5, 2.0)
+        with stage.oms.lock:
+            stage.oms.knobs.faults.remove(fault)
+        if landed:
+            yield stage.is_listed("changed_after_import")
+            stage.decide("settle", "changed_after_import")
+        yield from stage.produced()
+        yield from sends_all(stage)
+
+    return script
+
+
 OMS: Final[dict[str, Story]] = {
     # Another number under the same dispatch_datetime: the one reported later wins.
     "tracking_corrected_in_place": Story(_tracking_corrected_in_place, trackings=2),
@@ -267,6 +293,10 @@ OMS: Final[dict[str, Story]] = {
     "answer_shows_other_pieces": _answer_shows_less(1, adjust=three_pieces),
     # The OMS refuses the import, but holds the order. A person marks it as handled.
     "handled": _rejected("answer_after", "Something went wrong", "handled"),
+    # The first payload reached the OMS without an answer, and the address changed before the next try.
+    "changed_after_lost_answer": Story(_changed_between_tries(landed=True), reasons=("changed_after_import",)),
+    # The first payload did not reach the OMS, and the second has the new address.
+    "changed_before_next_try": Story(_changed_between_tries(landed=False)),
     # Reports without dates: number A, then B, then A again.
     "back_to_the_first": Story(_back_to_the_first, trackings=2, keeps_tracking=0),
     # The first parcel is dated a day ahead; the correction that follows wins.

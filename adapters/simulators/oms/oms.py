@@ -25,6 +25,7 @@ from adapters.simulators.oms.model import (
     Part,
     Shipment,
 )
+from statemachine.ids_in_text import written
 
 
 class OmsSimulator:
@@ -65,7 +66,7 @@ class OmsSimulator:
                 "api",
                 oms_ids=",".join(str(part.oms_id) for part in parts),
                 lines=_line_ids(fields["items"]),
-                pieces=",".join(f"{item['external_ref']}={item['quantity']}" for item in fields["items"]),
+                pieces=",".join(f"{written(str(item['external_ref']))}={item['quantity']}" for item in fields["items"]),
                 attributes=",".join(sorted(_attributes(fields))),
                 types=",".join(str(item["type"]) for item in fields["items"]),
                 has_error=str(self._has_error(order)).lower(),

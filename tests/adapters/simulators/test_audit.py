@@ -53,6 +53,13 @@ def test_a_doubled_effect_is_found(kind: str) -> None:
     assert f"doubled: {kind} 2 times" in findings(LIFE, (*GOOD, effect(kind)), ALL_DONE)
 
 
+def test_a_line_id_with_a_comma_is_one_line() -> None:
+    """Mirakl's ids are free texts, and the books write several in one text."""
+    life = replace(LIFE, goods=(("1,A-1", 2), ("1,A-2 (b)", 1)))
+    good = tuple(replace(e, detail={"pieces": r"1\,A-1=2,1\,A-2 \(b)=1"}) if e.kind == "imported" else e for e in GOOD)
+    assert findings(life, good, ALL_DONE) == ""
+
+
 def test_an_effect_without_an_entry_in_the_journal_is_found() -> None:
     without_import = journal("shipped", "accept_order", "send_tracking", "confirm_shipment")
     assert "unexplained: import_order" in findings(LIFE, GOOD, without_import)
