@@ -8,7 +8,7 @@ WORKERS ?= $(if $(shell command -v mvn),2,3)
 # Tests start many processes. If each one compiled every module again, `make test` would take a fifth longer.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help setup demo demo-full test test-minutes sick watch bench check check-events k8s-check k8s-run k8s-apply sbom format docs pins clean
+.PHONY: help setup demo demo-full test test-minutes sick watch bench check check-events k8s-check k8s-lint k8s-run k8s-apply sbom format docs pins clean
 
 help:            ## this list
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/  /'
@@ -58,6 +58,9 @@ check-events: $(READY) ## the AsyncAPI document, with AsyncAPI's own parser; `ch
 k8s-check: $(READY) ## the manifests, alerts and image in k8s/, without a cluster; `check` does it too
 	.venv/bin/pytest tests/k8s -m "not minutes"
 
+k8s-lint: $(READY) ## checkov, kube-score and hadolint, with the reason of each finding that stays; `check` does it without kube-score
+	.venv/bin/python -m tests.k8s.lint
+
 k8s-run: $(READY) ## the pods of overlays/demo-full as processes: rolled, lost, audited; minutes, and needs root; `check` does it too
 	nice .venv/bin/pytest tests/k8s/test_pods.py
 
@@ -75,7 +78,7 @@ docs: $(READY)   ## write the generated documents
 	.venv/bin/python docs/generate.py
 
 pins: $(READY)   ## update the pinned versions of all packages
-	for set in "requirements/uv.in -o requirements/uv.txt" "requirements/peer.in -o requirements/peer.txt" "pyproject.toml -o requirements/run.txt" "--group dev pyproject.toml -o requirements/dev.txt"; do \
+	for set in "requirements/uv.in -o requirements/uv.txt" "requirements/peer.in -o requirements/peer.txt" "requirements/lint.in -o requirements/lint.txt" "pyproject.toml -o requirements/run.txt" "--group dev pyproject.toml -o requirements/dev.txt"; do \
 	  $(UV) pip compile -q --upgrade --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header $$set || exit 1; done
 
 clean:           ## delete the environment and all caches
