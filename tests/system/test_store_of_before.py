@@ -8,16 +8,20 @@ import json
 import signal
 import subprocess
 import sys
+import zlib
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from adapters.store.transaction import Store
+from consumer.hooks import NO_HOOKS
+from consumer.retention import Retention
 from statemachine.facts import Withdrawn
-from tests.support import wait
+from tests.support import StillClock, wait
 from tests.system.store_of_before import (
     COMPANIES,
     LEASES_OVER_SECONDS,
@@ -356,7 +360,44 @@ def test_the_service_starts_and_applies_what_its_log_had_taken(before_on_sqlite:
     assert [one for one in before.answer("orders", "verify", "--all") if not one["ok"]] == []
 
 
+def test_snapshots_on_which_nothing_rests_are_removed_and_nothing_else_changes(before: Stored) -> None:
+    _store_every_read(before)
+    shown = [before.answer("orders", "show", one["order_id"], "--received") for one in _all_orders(before)]
+    ended = "SELECT id FROM orders WHERE state IN ('shipped', 'refused', 'canceled') AND attention = '[]'"
+    of_others = f"SELECT order_key, content FROM snapshots WHERE order_key NOT IN ({ended}) ORDER BY 1, 2"
+    kept, count = before.sql(of_others), len(before.rows("snapshots"))
+    clock, store = StillClock(before.killed_at() + timedelta(days=2)), Store(before.url)
+    retention = Retention(store, clock, NO_HOOKS, timedelta(days=1))
+    for _ in range(20):
+        retention.turn(lambda: None)
+        clock.advance(1)
+    store.close()
+    assert len(before.rows("snapshots")) < count
+    assert before.sql(of_others) == kept
+    assert [before.answer("orders", "show", one["order_id"], "--received") for one in shown] == shown
+    assert [one for one in before.answer("orders", "verify", "--all", "--redecide") if not one["ok"]] == []
+
+
 # -- Shared ------------------------------------------------------------------------------------------------------
+
+
+def _store_every_read(before: Stored) -> None:
+    """Store bytes for each read in the journal. The file of the store holds only those that its tests need."""
+    of_orders = before.sql("SELECT order_key, says, recorded_at FROM journal WHERE trigger = 'snapshot' ORDER BY id")
+    stored = {(key, content) for key, content in before.sql("SELECT order_key, content FROM snapshots")}
+    missing = {
+        (key, read["content"]): at
+        for key, says, at in of_orders
+        if (read := json.loads(says).get("snapshot")) and (key, read["content"]) not in stored
+    }
+    for (key, content), at in missing.items():
+        before.sql(
+            "INSERT INTO snapshots (order_key, content, body, received_at) VALUES (:key, :content, :body, :at)",
+            key=key,
+            content=content,
+            body=zlib.compress(json.dumps({"order_id": content}).encode()),
+            at=at,
+        )
 
 
 def _all_orders(before: Stored) -> list[dict[str, Any]]:
