@@ -3,12 +3,14 @@
 from collections.abc import Iterator
 from typing import Final
 
-from statemachine.facts import EPOCH, Cancellation, DecisionKind, Facts
+from statemachine.facts import EPOCH, Cancellation, Decision, DecisionKind, Facts, NotShown
 from statemachine.ids_in_text import entries, read, written
+from statemachine.occurrences import Begun
 from statemachine.readings import is_ended_in_oms, is_sent, parts_in_oms
 from statemachine.reason_of_order import Attention
 from statemachine.reasons import Reason
 from statemachine.receipts import cancellations_once
+from statemachine.stops import TAKEN_BACK
 
 #: Before the canceled lines that are not to be sent, in the detail of the reason.
 NOT_OWED: Final = " not owed: "
@@ -18,15 +20,24 @@ def reasons_of_cancellations(facts: Facts) -> Iterator[Attention]:
     """A reason for each cancellation.
 
     A person who settles it knows which of the canceled lines are still to be sent. The settle does not count any more
-    if one that was not to be sent then is to be sent now, and the OMS did not make it again: nobody makes it.
+    if one that was not to be sent then, or at a later read, is to be sent now, and the OMS did not make it again:
+    nobody makes it.
     """
     for one in cancellations_once(facts):
         what = Attention(Reason.OMS_CANCELED, _named(one))
         owed, not_owed = _canceled_lines(facts, one)
-        if any(owed.isdisjoint(before) for before in _not_owed_at_settles(facts, what)):
+        after = Begun(_last_taken_back(facts, owed))
+        settles = _not_owed_at_settles(facts, what)
+        if any(owed.isdisjoint(before) and after.is_known_to(settle) for settle, before in settles):
             continue
         names = ",".join(sorted(written(line) for line in not_owed))
-        yield Attention(Reason.OMS_CANCELED, what.detail + (NOT_OWED + names if names else ""))
+        yield Attention(Reason.OMS_CANCELED, what.detail + (NOT_OWED + names if names else ""), after=after)
+
+
+def _last_taken_back(facts: Facts, lines: set[str]) -> NotShown | None:
+    """The newest read in which Mirakl had taken one of these lines back. None: no such read is known."""
+    reads = [NotShown(what, at, -1, False, at) for what, at in facts.stops if what.removeprefix(TAKEN_BACK) in lines]
+    return max((one for one in reads if one.what.startswith(TAKEN_BACK)), key=lambda one: one.read_at, default=None)
 
 
 def _named(one: Cancellation) -> str:
@@ -44,13 +55,13 @@ def _canceled_lines(facts: Facts, one: Cancellation) -> tuple[set[str], set[str]
     return {line.id for line in mine if line.is_owed}, {line.id for line in mine if not line.is_owed}
 
 
-def _not_owed_at_settles(facts: Facts, what: Attention) -> Iterator[set[str]]:
-    """For each settle of this cancellation the canceled lines that were not to be sent then."""
+def _not_owed_at_settles(facts: Facts, what: Attention) -> Iterator[tuple[Decision, set[str]]]:
+    """Each settle of this cancellation, with the canceled lines that were not to be sent then."""
     for settle in (one for one in facts.decisions if one.kind is DecisionKind.SETTLE):
         for token in settle.subject:
             name, _, lines = token.partition(NOT_OWED)
             if name in (what.token, read(what.token)):  # a version before wrote ids as they are (ends.py)
-                yield {read(line) for line in entries(lines)}
+                yield settle, {read(line) for line in entries(lines)}
 
 
 def _nobody_makes(facts: Facts, line_id: str) -> bool:

@@ -45,6 +45,30 @@ def test_a_line_that_is_owed_again_after_the_settle_is_shown_again(rig: Rig) -> 
     assert rig.attention() == []
 
 
+def test_a_refund_that_was_asked_for_and_rejected_after_the_settle_is_shown_again(rig: Rig) -> None:
+    rig.imported()
+    tell(rig, 128)
+    decide(rig, DecisionKind.SETTLE, "oms_canceled")
+    for _ in range(2):
+        rig.clock.advance(60)
+        refund(rig)
+        assert "oms_canceled" not in rig.attention()
+        reject_refund(rig)
+        assert rig.attention() == ["oms_canceled"]
+        decide(rig, DecisionKind.SETTLE, "oms_canceled")
+        assert rig.attention() == []
+
+
+def test_a_refund_of_another_line_brings_no_cancellation_back(rig: Rig) -> None:
+    rig.imported(lines=2)
+    tell(rig, 4, new_cancellations=[{"items": [{"external_ref": "1-A-2", "quantity": 1}]}])
+    decide(rig, DecisionKind.SETTLE, "oms_canceled")
+    rig.clock.advance(60)
+    refund(rig)
+    reject_refund(rig)
+    assert "oms_canceled" not in rig.attention()
+
+
 def test_a_refund_after_the_settle_brings_no_cancellation_back(rig: Rig) -> None:
     rig.imported()
     tell(rig, 128)
