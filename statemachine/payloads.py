@@ -5,7 +5,7 @@ from typing import Final
 
 from statemachine.asked_once import asked_once
 from statemachine.commands import CommandKind
-from statemachine.facts import EPOCH, RESTORED, UNCLEAR, Answer, Attempt, DecisionKind, Facts, Handover
+from statemachine.facts import EPOCH, RESTORED, UNCLEAR, Answer, Attempt, Decision, DecisionKind, Facts, Handover
 
 #: How a decision to settle names the attention reason `already_in_oms` (reason_of_order.py, Attention.token).
 _ALREADY_IN_OMS: Final = "already_in_oms:"
@@ -20,7 +20,13 @@ def import_known(facts: Facts) -> bool:
     """
     if facts.parts or any(one.kind == CommandKind.IMPORT for one in facts.answers):
         return True
-    return any(_ALREADY_IN_OMS in one.subject for one in facts.decisions if one.kind == DecisionKind.SETTLE)
+    return settle_as_imported(facts) is not None
+
+
+def settle_as_imported(facts: Facts) -> Decision | None:
+    """The newest settle of `already_in_oms`, by which a person says that the OMS has the order. None: there is none."""
+    settles = (one for one in facts.decisions if one.kind == DecisionKind.SETTLE and _ALREADY_IN_OMS in one.subject)
+    return max(settles, default=None)
 
 
 @asked_once

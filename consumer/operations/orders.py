@@ -36,7 +36,7 @@ from statemachine.facts import (
     Tracking,
 )
 from statemachine.occurrences import seen_in
-from statemachine.payloads import import_known, may_be_in_oms, possible_imports
+from statemachine.payloads import import_known, may_be_in_oms, possible_imports, settle_as_imported
 from statemachine.readings import all_sent, is_pending, last_answer, mirakl_state, unsent_parts
 from statemachine.reasons import Reason
 from statemachine.states import State
@@ -350,11 +350,17 @@ def _to_retry(order: OrderRow, commands: Sequence[CommandRow], at: datetime) -> 
     ended = [str(one.key.next_round) for one in _without_success(order, commands) if one.kind in needed]
     live = [one for one in commands if one.state.is_live]
     if not ended and not any(one.state is CommandState.OPEN and one.next_at > at for one in live):
-        raise NotPossible(f"{_name(order)}: nothing to retry: {_why_no_retry(live)}")
+        raise NotPossible(f"{_name(order)}: nothing to retry: {_why_no_retry(order.facts, live)}")
     return tuple(ended)
 
 
-def _why_no_retry(live: Sequence[CommandRow]) -> str:
+def _why_no_retry(facts: Facts, live: Sequence[CommandRow]) -> str:
+    if not live and (settle := settle_as_imported(facts)):
+        return (
+            f"{settle.who} settled already_in_oms, so the order counts as imported, and no import is made any more. If "
+            "the OMS holds another order under this external_ref, enter this one there by hand, and say `orders sent` "
+            "when its goods have left"
+        )
     if not live:
         return "no call was refused or given up, and none waits for its next try"
     one = live[0]
@@ -378,6 +384,7 @@ def _refused_since_read(facts: Facts) -> set[str]:
         no.kind
         for no in facts.rejections
         if (facts.snapshot is None or facts.snapshot.read_at <= no.at)
+        and not (no.kind == CommandKind.IMPORT and import_known(facts))
         and not is_pending(facts, last_answer(facts, no.kind))
     }
 

@@ -11,6 +11,7 @@ from consumer.operations import orders as operations
 from consumer.operations.cases import Case
 from consumer.operations.causes_of_orders import cause_of_order
 from consumer.operations.changed import changed_values
+from consumer.operations.errors import NotPossible
 from consumer.operations.lines import lines_of
 from statemachine.commands import Policy
 from statemachine.events import Event, Trigger
@@ -238,3 +239,15 @@ def test_a_settle_counts_if_nobody_knows_which_of_two_tries_landed(rig: Rig) -> 
     rig.work(900)
     assert rig.results[-1] == ("import_order", "already_done")
     assert details(rig) == {"lines_added_after_import": "1-A-1 (0, now 1)"}
+
+
+@pytest.mark.parametrize("reads", [0, 1], ids=["before the next read", "after it"])
+def test_a_retry_after_a_person_said_that_the_order_is_there_is_refused_with_what_to_do(rig: Rig, reads: int) -> None:
+    there_before(rig)
+    settle(rig, "already_in_oms")
+    for _ in range(reads):
+        rig.poll(60)
+    with pytest.raises(NotPossible, match="ana settled already_in_oms.*enter this one there by hand.*`orders sent`"):
+        decide(rig, DecisionKind.RETRY)
+    decide(rig, DecisionKind.SENT)
+    assert rig.state() == "dispatched"
