@@ -247,7 +247,7 @@ def test_a_retry_after_a_person_said_that_the_order_is_there_is_refused_with_wha
     settle(rig, "already_in_oms")
     for _ in range(reads):
         rig.poll(60)
-    with pytest.raises(NotPossible, match="ana settled already_in_oms.*enter this one there by hand.*`orders sent`"):
+    with pytest.raises(NotPossible, match=r"ana settled already_in_oms.*enter this one there by hand.*`orders sent`"):
         decide(rig, DecisionKind.RETRY)
     decide(rig, DecisionKind.SENT)
     assert rig.state() == "dispatched"
