@@ -85,7 +85,6 @@ def _values(order: Mapping[str, Any], left_out: Collection[str]) -> dict[str, ob
     values: dict[str, object] = {
         "shipping address": _address(customer.get("shipping_address")),
         "billing address": _address(customer.get("billing_address")),
-        "customer": [*_texts(customer, "firstname", "lastname"), _text(order.get("customer_notification_email"))],
         "shipping method": _text(order.get("shipping_type_code")) or _text(order.get("shipping_type_label")),
         "pick-up point": _text(order.get("shipping_pudo_id")),
         "custom fields": _custom_fields(order.get("order_additional_fields"), left_out),
@@ -96,6 +95,11 @@ def _values(order: Mapping[str, Any], left_out: Collection[str]) -> dict[str, ob
         "prices": [(id_, _number(line.get("price_unit"))) for id_, line in lines],
         MESSAGES: order.get("has_customer_message") is True,
     }
+    email = _text(order.get("customer_notification_email"))
+    if any(_texts(_object(customer.get("shipping_address")), "firstname", "lastname")):
+        values["email"] = email
+    else:  # the OMS gets the customer's name where the address has none (remotes/kornitx_order.py)
+        values["customer"] = [*_texts(customer, "firstname", "lastname"), email]
     for id_, line in lines:
         if taken := [*_objects(line.get("cancelations")), *_objects(line.get("refunds"))]:
             values[WITHDRAWN_OF + id_] = sorted([_text(one.get("id")), _number(one.get("amount"))] for one in taken)

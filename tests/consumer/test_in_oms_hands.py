@@ -133,7 +133,7 @@ def test_an_address_that_changes_after_a_person_made_the_order_in_the_oms_is_tol
     assert rig.attention() == ["changed_after_import"]
 
 
-@pytest.mark.parametrize("what", ["null field", "line order", "country code", "boolean"])
+@pytest.mark.parametrize("what", ["null field", "line order", "country code", "boolean", "name of the account"])
 def test_what_an_import_would_carry_as_before_is_no_change(rig: Rig, what: str) -> None:
     rig.add("1-A", state="SHIPPING", lines=2)
     mirakl = rig.mirakl["alpha"]
@@ -147,6 +147,7 @@ def test_what_an_import_would_carry_as_before_is_no_change(rig: Rig, what: str) 
         "null field": lambda order: order.update(order_additional_fields=[gift, new]),
         "line order": lambda order: order["order_lines"].reverse(),
         "country code": lambda order: order["customer"]["shipping_address"].update(country_iso_code="GBR"),
+        "name of the account": lambda order: order["customer"].update(firstname="Other", lastname="Canary"),
         "boolean": lambda order: order.update(order_additional_fields=[gift | {"value": True}]),
     }
     mirakl.change("1-A", "edited", "marketplace", edits[what])

@@ -32,15 +32,25 @@ def changed(order: dict[str, Any]) -> set[str]:
 
 def test_each_thing_that_reaches_the_oms_has_a_name() -> None:
     order = an_order(shipping_type_code="OTHER", shipping_pudo_id="P-1", has_customer_message=True)
-    order["customer"]["lastname"] = "Other-Canary"
+    order["customer_notification_email"] = "other-canary@example.com"
     order["customer"]["shipping_address"]["city"] = "Elsewhere"
     order["customer"]["billing_address"]["phone"] = "1"
     order["order_additional_fields"] = [{"code": "gift", "value": "x"}]
     (line,) = order["order_lines"]
     line |= {"price_unit": "1.00", "offer_sku": "OTHER", "order_line_additional_fields": [{"code": "t", "value": "x"}]}
     line["refunds"] = [{"id": "1", "amount": 1}]
-    names = {"shipping address", "billing address", "customer", "shipping method", "pick-up point", "custom fields"}
+    names = {"shipping address", "billing address", "email", "shipping method", "pick-up point", "custom fields"}
     assert changed(order) == names | {"custom fields of lines", "articles", "prices", "messages", "withdrawn of 1-A-1"}
+
+
+def test_the_name_of_the_customer_counts_only_where_the_address_has_none() -> None:
+    one, other = an_order(), an_order()
+    other["customer"] |= {"firstname": "Other", "lastname": "Canary"}
+    assert changed(other) == set()
+    for order in (one, other):
+        order["customer"]["shipping_address"] |= {"firstname": "", "lastname": None}
+    assert changed(one) == {"shipping address", "customer", "email"}  # the import has another name for the customer
+    assert dict(contents_of("1-A", one))["customer"] != dict(contents_of("1-A", other))["customer"]
 
 
 def test_a_second_refund_of_a_line_is_another_digest() -> None:
