@@ -25,6 +25,7 @@ LINE = "order_lines[]."
 #: Values that the code knows. All other fields have a value of their type.
 KNOWN: Final = {
     "order_state": "SHIPPING",
+    "currency_iso_code": "EUR",
     "order_tax_mode": "TAX_EXCLUDED",
     "payment_workflow": "PAY_ON_ACCEPTANCE",
     "fully_refunded": False,
@@ -39,6 +40,7 @@ KNOWN: Final = {
 }
 #: Other values, for fields in which the usual change (one more letter, or the number plus one) gives no valid value.
 OTHER: Final = {
+    "currency_iso_code": "GBP",
     "order_tax_mode": "TAX_INCLUDED",
     "shipping_tracking_url": "https://t.example/2",
     "customer.shipping_address.country_iso_code": "ESP",

@@ -313,6 +313,7 @@ def test_the_payload_has_the_company_the_prefix_and_the_shipping_methods_of_the_
         "order_id": "A-1",
         "created_date": "2025-03-04T10:15:00Z",
         "shipping_type_code": "STD",
+        "currency_iso_code": "EUR",
         "customer": {
             "shipping_address": {"lastname": "Silva", "street_1": "1", "city": "Lisboa", "country_iso_code": "PRT"}
         },
@@ -332,6 +333,7 @@ def test_an_answer_in_another_tax_mode_than_asked_is_logged_once() -> None:
         "order_id": "1-A",
         "created_date": "2026-03-01T12:00:00Z",
         "order_tax_mode": "TAX_EXCLUDED",
+        "currency_iso_code": "EUR",
     }
     address = {"lastname": "L", "street_1": "S", "city": "C", "country_iso_code": "PRT"}
     order |= {"customer": {"shipping_address": address}}
