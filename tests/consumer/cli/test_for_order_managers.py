@@ -13,6 +13,8 @@ from adapters.simulators.world import make_lives
 from statemachine.commands import CommandKind
 from statemachine.events import Trigger
 from statemachine.facts import Facts, Part
+from statemachine.reasons import REASONS, Reason
+from statemachine.urgency import EndsBy
 from tests.consumer.cli.runner import run
 from tests.consumer.operations.desk import Desk
 from tests.statemachine.lives import answered, event, parcel, read, sent, snapshot_event
@@ -78,6 +80,19 @@ def test_an_example_shows_what_the_commands_print(desk: Desk, happens: Callable[
         text = re.sub(rf"```text\n{first}\n.*?```", lambda _: shown, text, count=1, flags=re.DOTALL)
         DOC.write_text(text, encoding="utf-8")
     assert shown in text, "run `WRITE_EXAMPLES=1 pytest tests/consumer/cli/test_for_order_managers.py`"
+
+
+def test_each_reason_is_told_with_the_command_that_ends_it() -> None:
+    """In the words of people who sell. A new reason needs its row."""
+    rows = re.findall(r"^\| (`\w+`(?:, `\w+`)*) \| .+ \| (.+) \|$", DOC.read_text(encoding="utf-8"), re.MULTILINE)
+    told = {name: then for names, then in rows for name in re.findall(r"`(\w+)`", names)}
+    assert set(Reason) <= told.keys()
+    assert [reason for reason in Reason if not _names_what_ends(REASONS[reason].ends_by, told[reason])] == []
+
+
+def _names_what_ends(ends_by: EndsBy, then: str) -> bool:
+    by_itself = ends_by in (EndsBy.FACT, EndsBy.UPGRADE)
+    return f"`{ends_by}`" in then or by_itself or (ends_by is EndsBy.RETRY and "`handled`" in then)
 
 
 def test_the_orders_to_practise_on_are_in_every_run_of_the_demo() -> None:
