@@ -125,6 +125,13 @@ class Container:
         enter = ["unshare", "-m", "sh", "-ec", _ENTER, "enter", str(self.pod.node.root), *mounts, "--"]
         return [*enter, "/usr/bin/setpriv", *rights, "--", *program]
 
+    def run(self, args: Sequence[str]) -> str:
+        """Run a command of the program in the container. Returns what it prints."""
+        command, environment = self._command(args), self._variables()
+        return subprocess.run(
+            command, env=environment, stdout=subprocess.PIPE, check=True, text=True, timeout=60, cwd="/"
+        ).stdout
+
     def ended(self) -> int | None:
         return self.process.poll()
 
@@ -216,6 +223,12 @@ class Pod:
     def _make(self, volume: Object) -> None:
         """A volume with the owner and the modes that a kubelet gives it; and its mount points in the root."""
         place, group = self.folder / volume["name"], self.spec["securityContext"]["fsGroup"]
+        for container in [*self.spec.get("initContainers", ()), *self.spec["containers"]]:
+            for mount in container["volumeMounts"]:
+                (self.node.root / mount["mountPath"][1:]).mkdir(parents=True, exist_ok=True)
+        if "hostPath" in volume:
+            place.symlink_to(volume["hostPath"]["path"])
+            return
         place.mkdir()
         os.chown(place, 0, group)
         place.chmod(0o2777 if "emptyDir" in volume else 0o755)
@@ -228,9 +241,6 @@ class Pod:
             (place / file).write_bytes(data)
             (place / file).chmod(mode)
             os.chown(place / file, 0, group)
-        for container in [*self.spec.get("initContainers", ()), *self.spec["containers"]]:
-            for mount in container["volumeMounts"]:
-                (self.node.root / mount["mountPath"][1:]).mkdir(parents=True, exist_ok=True)
 
     def _live(self) -> None:
         for spec in self.spec.get("initContainers", ()):

@@ -1,23 +1,18 @@
-"""compose.yaml: its commands, settings and ports fit the program. No container engine is here to run it."""
+"""compose.yaml: its commands, settings and ports fit the program. test_compose_runs.py runs them."""
 
 import json
 import re
 from pathlib import Path
-from typing import Any
 
 import pytest
-import yaml
 
 from consumer import config
 from consumer.bootstrap import ROLES
 from consumer.config import ENV_PREFIX
 from consumer.demo.settings import write_settings
+from tests.k8s.compose import COMPOSE, OURS, SERVICES
 from tests.k8s.fitting import USER, misused
-from tests.k8s.rendering import ROOT
 
-COMPOSE: Any = yaml.safe_load((ROOT / "compose.yaml").read_text())
-SERVICES: dict[str, Any] = COMPOSE["services"]
-OURS = {name: one for name, one in SERVICES.items() if one["image"] == "orderflow"}
 ALIKE = [name for name in OURS if name != "simulators"]
 
 
