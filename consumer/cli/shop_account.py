@@ -89,7 +89,8 @@ def account_set(
         result = account.change(changes, who=session.name_of(who), why=reason)
     done = [one.field for one in result if not one.error]
     if done:
-        note(f"changed at Mirakl: {', '.join(done)}. `shops account show --stored` shows it after the next read.")
+        names = ", ".join(done)
+        note(f"changed at Mirakl: {names}. `shops account show --stored` names it, and has it after the next read.")
     print_results([asdict(one) for one in result], as_json)
 
 

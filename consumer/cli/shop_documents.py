@@ -87,7 +87,8 @@ def documents_delete(
         chosen = documents.chosen(ids)
         for one in chosen:
             note(f"{one.id}  {one.type}  {one.file_name}")
-        ask(f"delete {len(chosen)} documents of {shop} at Mirakl?", yes)
+        what = "this document" if len(chosen) == 1 else f"these {len(chosen)} documents"
+        ask(f"delete {what} of {shop} at Mirakl?", yes)
         result = documents.delete(chosen, who=session.name_of(who), why=reason)
     print_results([asdict(one) for one in result], as_json)
 

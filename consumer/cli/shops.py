@@ -56,11 +56,16 @@ def shops_check(
         rows: list[dict[str, Any]] = []
         refused: list[str] = []
         for name in names or sorted(tables):
-            for check in (_check_account, _check_carriers):
-                try:
-                    rows += [{"shop": name, **asdict(one)} for one in check(session, name)]
-                except NotPossible as error:
-                    refused.append(str(error))  # the other checks are still made
+            found: list[Finding] = []
+            try:
+                found += _check_account(session, name)
+            except NotPossible as error:
+                refused.append(str(error))  # the other checks are still made
+            try:
+                found += _check_carriers(session, name)
+            except NotPossible as error:
+                note(f"{error}; the carriers are not compared")
+            rows += [{"shop": name, **asdict(one)} for one in found]
     if rows or not refused:
         print_rows(rows, as_json)
     if refused:

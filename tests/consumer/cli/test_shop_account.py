@@ -176,7 +176,7 @@ def test_a_change_is_possible_if_the_account_was_read_today_and_a_second_change_
     assert result.exit_code == 0
     day = f"{seller.clock.now():%Y-%m-%d %H:%M:%S}"
     assert f"shop_name: Print House (as read at {day} UTC) -> Mugs" in result.stderr
-    assert "changed at Mirakl: shop_name. `shops account show --stored` shows it after the next read." in result.stderr
+    assert "changed at Mirakl: shop_name. `shops account show --stored` names it" in result.stderr
     again = seller.set("shop_name=Cups")
     assert again.exit_code == BAD_ANSWER
     assert "A02 is possible again at" in again.stderr
