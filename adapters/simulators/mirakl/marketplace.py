@@ -27,6 +27,7 @@ from adapters.simulators.mirakl.model import (
     open_lines,
     stamp,
 )
+from adapters.simulators.mirakl.parts import can_cancel, carrier_fields, give_reason
 from adapters.simulators.mirakl.threads import Threads
 
 
@@ -164,7 +165,7 @@ class MiraklSimulator:
             record = self._records[order_id]
             if record.order["order_state"] in (*DEAD, "CLOSED"):
                 return False
-            _give_reason(record.order, "order_state", reason)
+            give_reason(record.order, "order_state", reason)
             self._enter(record, "CANCELED")
             self._publish(record)
             self._note(record, "canceled", by, reason=reason)
@@ -204,7 +205,7 @@ class MiraklSimulator:
                 return False
             line = lines[0]
             line["order_line_state"] = "CANCELED"
-            _give_reason(line, "order_line_state", "CUSTOMER_CHANGED_MIND")
+            give_reason(line, "order_line_state", "CUSTOMER_CHANGED_MIND")
             line["cancelations"].append(
                 {
                     "id": f"cancelation-{line_id}",
@@ -227,7 +228,7 @@ class MiraklSimulator:
             record = self._in_state(order_id, "WAITING_ACCEPTANCE")
             if record is None:
                 return False
-            _give_reason(record.order, "order_state", "ACCEPTANCE_DEADLINE")
+            give_reason(record.order, "order_state", "ACCEPTANCE_DEADLINE")
             self._decide(record, set(), "marketplace")
             return True
 
@@ -367,7 +368,7 @@ class MiraklSimulator:
     def _publish(self, record: _Record, bump: bool = True, ahead: timedelta = timedelta(0)) -> None:
         """End a change: set the flags and, with `bump`, last_updated_date, and show the order in OR11."""
         order, now = record.order, self.now() + ahead
-        order["can_cancel"] = _can_cancel(order)
+        order["can_cancel"] = can_cancel(order)
         order["can_shop_ship"] = self._can_shop_ship(order)
         if bump:
             whole = now.replace(microsecond=0)
@@ -433,7 +434,7 @@ class MiraklSimulator:
         shipped = state in SENT or (state in DEBIT and after_debit)
         if state != "SHIPPING" and not (shipped and self.knobs.tracking_after_shipped):
             raise ApiError(400, f"Tracking of an order in status '{state}' cannot be updated.")
-        order |= _carrier_fields(self.marketplace, self.knobs, body)
+        order |= carrier_fields(self.marketplace, self.knobs, body)
         self._publish(record)
         carrier = body.get("carrier_code") or order["shipping_company"]
         self._note(record, "tracking", by, tracking=order["shipping_tracking"] or "", carrier=carrier or "")
@@ -455,46 +456,3 @@ class MiraklSimulator:
         self._enter(record, self.knobs.state_after_ship_in_pay_on_shipment if late_debit else "SHIPPED")
         self._publish(record)
         self._note(record, "shipped", by, tracking=order["shipping_tracking"] or "")
-
-
-def _give_reason(part: Json, prefix: str, code: str) -> None:
-    part[f"{prefix}_reason_code"] = code
-    part[f"{prefix}_reason_label"] = code.replace("_", " ").capitalize()
-
-
-def _can_cancel(order: Json) -> bool:
-    """Whether the shop may cancel the order (docs/mirakl.md 4.4).
-
-    It may do so before the customer has paid. From SHIPPED on it may do so only in the workflows whose debit starts
-    there.
-    """
-    state = order["order_state"]
-    if state in (*DEAD, "CLOSED") or order["customer_debited_date"] is not None:
-        return False
-    return state not in SENT or order["payment_workflow"] in DEBIT_STARTS_FROM
-
-
-def _carrier_fields(marketplace: Marketplace, knobs: Knobs, tracking: Json) -> Json:
-    """Return the order's fields after OR23. Raises ApiError if the body has no usable carrier (docs/mirakl.md 5.4)."""
-    # Mirakl's own connector sends an empty string for a missing value.
-    code, name, number = (tracking.get(key) or None for key in ("carrier_code", "carrier_name", "tracking_number"))
-    url = tracking.get("carrier_url") or None
-    carrier = next((known for known in marketplace.carriers if known.code == code), None)
-    if carrier is not None:
-        name, url = carrier.label, carrier.tracking_url
-        if url is not None and "{trackingId}" in url:
-            if number is None:
-                raise ApiError(400, f"A tracking number is mandatory for carrier '{code}'.")
-            url = url.replace("{trackingId}", number)
-    elif code is not None and knobs.unknown_carrier_is_error:
-        raise ApiError(400, f"Carrier with code '{code}' does not exist.")
-    elif not marketplace.alternative_carriers:
-        raise ApiError(400, "Only registered carriers are allowed.")
-    elif name is None:
-        raise ApiError(400, "The carrier name is mandatory for an unregistered carrier.")
-    return {
-        "shipping_carrier_code": None if carrier is None else carrier.code,
-        "shipping_company": name,
-        "shipping_tracking": number,
-        "shipping_tracking_url": url,
-    }
