@@ -17,6 +17,15 @@ def _no_constant(name: str) -> NoReturn:
     raise ValueError(name)  # Python's parser accepts NaN and Infinity, which are not JSON
 
 
+#: A longer order is cut out of its page, and never parsed: its values would take up to 30 times its bytes.
+LONGEST_ORDER: Final = 1024 * 1024
+#: The most orders of one page. Mirakl is asked for 100.
+MOST_ORDERS: Final = 1_000
+#: The most members of a page. Mirakl's have two.
+MOST_MEMBERS: Final = 100
+#: A longer id is no id of an order.
+_LONGEST_ID: Final = 200
+
 #: The byte order mark of UTF-8. JSON must not begin with it, but some servers send it.
 BYTE_ORDER_MARK: Final = b"\xef\xbb\xbf"
 _PYTHON: Final = json.JSONDecoder(parse_constant=_no_constant)
@@ -77,15 +86,19 @@ class SlicedPage:
 def slice_orders(page: bytes) -> SlicedPage:
     """Cut a page of OR11 into its orders. `"orders": null` is an empty page.
 
-    An order that is not JSON, or that is nested too deeply, is a slice like the others, so that the other orders of the
-    page can be read.
+    An order that is not JSON, is nested too deeply, or has more than LONGEST_ORDER bytes, is a slice like the others,
+    so that the other orders of the page can be read.
 
-    Raises Unreadable(NOT_JSON) if the end of an order cannot be found, or if the page has no `orders`.
+    Raises Unreadable(NOT_JSON) if the end of an order cannot be found, if the page has no `orders` or more than
+    MOST_ORDERS, if another member is longer than LONGEST_ORDER, or if there are more than MOST_MEMBERS.
     """
     orders: list[OrderSlice] | None = None
     total_count: int | None = None
     with _not_json():
-        for name, value, _ in _members(page.removeprefix(BYTE_ORDER_MARK).decode("latin-1"), _page_value):
+        members = _members(page.removeprefix(BYTE_ORDER_MARK).decode("latin-1"), _page_value)
+        for number, (name, value, _) in enumerate(members):
+            if number == MOST_MEMBERS:
+                raise ValueError("too many members")
             if name == "orders" and (value is None or isinstance(value, list)):
                 orders = value or []
             elif name == "total_count" and isinstance(value, str) and re.fullmatch("[0-9]{1,12}", value):
@@ -99,7 +112,7 @@ def slice_array(raw: bytes) -> list[bytes]:
     """Cut the JSON array in `raw` into the bytes of its elements. Raises Unreadable(NOT_JSON)."""
     with _not_json():
         text = raw.decode("latin-1")
-        elements, end = _elements(text, _skip_space(text, 0))
+        elements, end = _elements(text, _skip_space(text, 0), _DECODER.raw_decode)
         _expect_end(text, end)
         return [element for _, element in elements]
 
@@ -123,41 +136,52 @@ _SPACE: Final = re.compile(r"[ \t\n\r]*")
 _ReadValue = Callable[[str, str, int], tuple[Any, int]]
 
 
+def _decoded(text: str, start: int) -> tuple[Any, int]:
+    """Parse the value at `start`. Returns it and its end. Raises ValueError also for more than LONGEST_ORDER bytes."""
+    if len(text) - start <= LONGEST_ORDER:
+        return _DECODER.raw_decode(text, start)
+    value, length = _DECODER.raw_decode(text[start : start + LONGEST_ORDER])
+    return value, start + length
+
+
 def _any_value(_name: str, text: str, start: int) -> tuple[Any, int]:
     return _DECODER.raw_decode(text, start)
 
 
 def _page_value(name: str, text: str, start: int) -> tuple[Any, int]:
     if name != "orders" or not text.startswith("[", start):
-        return _any_value(name, text, start)
-    elements, end = _elements(text, start, _order_value)
-    return [OrderSlice(raw, _identity(value, raw)) for value, raw in elements], end
+        return _decoded(text, start)
+    elements, end = _elements(text, start, _id_of_order, MOST_ORDERS)
+    return [OrderSlice(raw, order_id or digest_of(raw)) for order_id, raw in elements], end
 
 
-#: A string, or a bracket outside of strings.
-_STRUCTURE: Final = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*"|[\[\]{}]', re.DOTALL)
+#: A text, or a bracket outside of texts. A text without an end goes to the end of the page: it is not searched again
+#: from each of its quotes.
+_STRUCTURE: Final = re.compile(r'"[^"\\]*+(?:\\.[^"\\]*+)*+(?:"|\\?\Z)|[\[\]{}]', re.DOTALL)
 
 
-def _order_value(text: str, start: int) -> tuple[Any, int]:
-    """Read one order. If it cannot be read, return None and its end, which is where its brackets close.
+def _id_of_order(text: str, start: int) -> tuple[str, int]:
+    """Read one order. Returns its id, or "" if it has none, and its end.
 
-    `snapshots.snapshot_of` then finds that the order is not JSON.
+    If the order cannot be read, its end is where its brackets close. `snapshots.snapshot_of` then finds what is wrong
+    with it.
     """
     try:
-        return _DECODER.raw_decode(text, start)
+        order, end = _decoded(text, start)
     except (ValueError, RecursionError):
-        if not text.startswith("{", start):
-            raise
+        return "", _end_of_object(text, start)
+    order_id = str(order["order_id"]) if isinstance(order, dict) and "order_id" in order else ""
+    return order_id if len(order_id) <= _LONGEST_ID else "", end
+
+
+def _end_of_object(text: str, start: int) -> int:
+    if text.startswith("{", start):
         depth = 0
         for found in _STRUCTURE.finditer(text, start):
             depth += {"{": 1, "[": 1, "}": -1, "]": -1}.get(found.group(), 0)
             if depth == 0:
-                return None, found.end()
-        raise
-
-
-def _identity(order: Any, raw: bytes) -> str:
-    return str(order["order_id"]) if isinstance(order, dict) and "order_id" in order else digest_of(raw)
+                return found.end()
+    raise ValueError("an order without an end")
 
 
 def _members(text: str, read: _ReadValue = _any_value) -> Iterator[tuple[str, Any, str]]:
@@ -175,13 +199,16 @@ def _members(text: str, read: _ReadValue = _any_value) -> Iterator[tuple[str, An
 
 
 def _elements(
-    text: str, start: int, read: Callable[[str, int], tuple[Any, int]] = _DECODER.raw_decode
+    text: str, start: int, read: Callable[[str, int], tuple[Any, int]], most: float = float("inf")
 ) -> tuple[list[tuple[Any, bytes]], int]:
-    """The value and the bytes of each element of the array at `start`, and the array's end. Raises ValueError."""
-    found = []
+    """The value and the bytes of each element of the array at `start`, at most so many, and the array's end. Raises
+    ValueError."""
+    found: list[tuple[Any, bytes]] = []
     at = _expect(text, start, "[")
     more = not text.startswith("]", at)
     while more:
+        if len(found) == most:
+            raise ValueError("too many")
         value, end = read(text, at)
         found.append((value, text[at:end].encode("latin-1")))
         at, more = _next(text, end, "]")

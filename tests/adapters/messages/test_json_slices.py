@@ -1,10 +1,22 @@
 """Cutting a page of OR11 into its orders, and JSON into its parts, byte for byte."""
 
+import time
+import tracemalloc
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adapters.messages.json_slices import SlicedPage, load_object, member, slice_array, slice_orders
+from adapters.messages.json_slices import (
+    LONGEST_ORDER,
+    MOST_MEMBERS,
+    MOST_ORDERS,
+    SlicedPage,
+    load_object,
+    member,
+    slice_array,
+    slice_orders,
+)
 from adapters.messages.snapshots import snapshot_of
 from adapters.messages.text import digest_of
 from tests.adapters.messages.helpers import NOW, reason_of
@@ -125,3 +137,51 @@ def test_no_orders_and_the_mark_of_utf_8_are_read() -> None:
     assert [order.raw for order in marked.orders] == [b'{"order_id": "A-1"}']
     assert load_object(b'\xef\xbb\xbf{"a": 1}') == {"a": 1}
     assert member(b'\xef\xbb\xbf{"a": {"b": 1}}', "a") == b'{"b": 1}'
+
+
+PAGE_BYTES = 4 * 1024 * 1024
+
+
+@pytest.mark.parametrize("order", [b'{"a":"' + b'\\"' * 500_000, b'{"a":' + b'"x" ' * 250_000 + b'"', b'{"a":"\\'])
+def test_a_page_that_ends_within_a_text_is_found_unreadable_at_once(order: bytes) -> None:
+    """A search that begins anew at each quote took 25 s for 32 kB, in which no other thread of the process ran."""
+    began = time.thread_time()
+    assert reason_of(slice_orders, b'{"orders":[' + order) == "not_json"
+    assert time.thread_time() - began < 2.0
+
+
+@pytest.mark.parametrize(
+    "page",
+    [
+        b'{"orders":[' + b"{}," * (PAGE_BYTES // 3) + b"{}]}",
+        b'{"orders":[],"x":[' + b"[]," * (PAGE_BYTES // 3) + b"[]]}",
+        b"{" + b'"x":{},' * (PAGE_BYTES // 7) + b'"orders":[]}',
+    ],
+    ids=["many orders", "another member", "many members"],
+)
+def test_a_page_of_very_many_values_is_unreadable_and_takes_no_memory(page: bytes) -> None:
+    tracemalloc.start()
+    try:
+        assert reason_of(slice_orders, page) == "not_json"
+        assert tracemalloc.get_traced_memory()[1] < 40 * 1024 * 1024
+    finally:
+        tracemalloc.stop()
+
+
+def test_an_order_that_is_too_long_makes_only_itself_unreadable_and_takes_no_memory() -> None:
+    good = [b'{"order_id": "A-1"}', b'{"order_id": "A-3"}']
+    long = b'{"order_id":"A-2","x":[' + b"[]," * (PAGE_BYTES // 3) + b"[]]}"
+    assert len(long) > LONGEST_ORDER
+    tracemalloc.start()
+    try:
+        page = slice_orders(b'{"orders": [' + good[0] + b", " + long + b" ," + good[1] + b'], "total_count": 3}')
+        assert tracemalloc.get_traced_memory()[1] < 60 * 1024 * 1024
+    finally:
+        tracemalloc.stop()
+    assert [order.raw for order in page.orders] == [good[0], long, good[1]]
+    assert page.orders[1].identity == digest_of(long)
+
+
+def test_as_many_orders_and_members_as_a_page_may_have_are_read() -> None:
+    page = b"{" + b'"x":1,' * (MOST_MEMBERS - 1) + b'"orders":[' + b",".join([b"{}"] * MOST_ORDERS) + b"]}"
+    assert len(slice_orders(page).orders) == MOST_ORDERS

@@ -1,5 +1,7 @@
 """The HTML of Mirakl's messages as plain text."""
 
+import time
+
 import pytest
 
 from adapters.remotes.mirakl_text import plain_text
@@ -16,7 +18,26 @@ from adapters.remotes.mirakl_text import plain_text
         ("a\r\nb\x00\ud800", "a\nb"),
         ("<br><br><br><br>a", "a"),
         ("", ""),
+        ('<a title="a>b">c</a> <ANA x="y>z">', 'c <ANA x="y>z">'),
+        ("a<!-- <p>no</p> -->b<!DOCTYPE html><?xml?>c", "abc"),
+        ("a <!-- b", "a <!-- b"),
+        ("<script>print this</script>", "<script>print this</script>"),
+        ("</ANA> </p>x</br>", "</ANA>\nx"),
+        ("<![if !supportLists]>a<![endif]> <![<![", "a <![<!["),
+        ("&#" + "1" * 5000 + ";", "&#" + "1" * 5000 + ";"),
     ],
 )
 def test_html_becomes_plain_text(html: str, text: str) -> None:
     assert plain_text(html).replace("\xa0", " ") == text
+
+
+@pytest.mark.parametrize(
+    "piece",
+    ["<a ", "<a/", "<a b=c ", "<!--", "<", "</", "<!", "<?", "<![", "<a x=\"", "<a x='", "<a \"\" ", "<a \"'", "&", "&#x1"],
+)
+@pytest.mark.parametrize("before", ["", "<a '", '<a "'])
+def test_no_text_of_a_customer_takes_long(before: str, piece: str) -> None:
+    """While a pattern is searched, no other thread of the process runs."""
+    began = time.thread_time()
+    plain_text(before + piece * (50_000 // len(piece)))
+    assert time.thread_time() - began < 1.0
