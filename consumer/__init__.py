@@ -15,7 +15,8 @@ One event goes poller.py -> log -> loop.py (`Consumer`) -> apply.py (`OrderWrite
   letters.
 - offsets.py compares the positions of store and log. account_check.py reads a shop's account, account_compare.py
   compares the account with the configuration.
-  missing.py notes the orders that Mirakl no longer shows, poll_memory.py is what a poller remembers of its last runs.
+  missing.py notes the orders that Mirakl no longer shows, poll_memory.py is what a poller remembers of its last runs,
+  spool.py what it has read in this one.
   decision_count.py counts what people decided, forgetting.py deletes orders that only the OMS knows.
 - operations/ is what a person can do, for cli/ and later for a web page. demo/ runs the service against simulators.
 

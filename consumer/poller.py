@@ -5,19 +5,18 @@ next page may skip another order (docs/mirakl.md 6). A worker that accepts an or
 such a change. The cursor moves last, when every record is durable.
 """
 
-import tempfile
-from collections.abc import Callable, Collection, Generator, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Generator, Mapping, Sequence
 from contextlib import closing, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from typing import IO, Final, TypeVar
+from typing import Final, TypeVar
 
 import structlog
 
-from adapters.errors import RecordRefused, Rejected, RemoteError, Unreadable, UnreadableReason
+from adapters.errors import Cause, RecordRefused, Rejected, RemoteError, Unreadable, UnreadableReason
 from adapters.messages.cloudevents import from_record, record_of
 from adapters.messages.identity import same_read
-from adapters.messages.json_slices import member, slice_orders
+from adapters.messages.json_slices import LONGEST_ORDER, member, slice_orders
 from adapters.messages.snapshots import snapshot_event, snapshot_of
 from adapters.ports import Clock, LogWriter, Marketplace, NewRecord, OrdersQuery, batches_of_ids
 from adapters.remotes.http import CallOutcome
@@ -25,12 +24,13 @@ from adapters.store import cursors as cursor_rows
 from adapters.store import dead_letters as dead_letter_rows
 from adapters.store import orders as order_rows
 from adapters.store.cursors import Cursor
-from adapters.store.dead_letters import POLL, QUARANTINED, DeadLetter, identity, reason_of, source_of
+from adapters.store.dead_letters import POLL, QUARANTINED, TOO_LARGE, DeadLetter, identity, reason_of, source_of
 from adapters.store.leases import Lease
 from adapters.store.schema import DeadLetterState
 from adapters.store.transaction import Store
 from consumer.hooks import NO_HOOKS, Hooks, PollResult
 from consumer.poll_memory import AskedInVain, PublishedMemory, ReadBefore
+from consumer.spool import Spool
 from statemachine.facts import EPOCH
 
 log = structlog.get_logger("orderflow.poller")
@@ -56,14 +56,14 @@ OVERLAP_ORDERS: Final = 10
 MAX_BY_ID: Final = 500
 #: A run looks at this many of the orders that wait for a read, and asks for MAX_BY_ID of them at most.
 MAX_WAITING: Final = 20_000
+#: A page that is longer than we read is asked for again with half as many orders, and at least so many: pages overlap.
+LEAST_ON_A_PAGE: Final = 3
 #: A listing with more pages is taken for an endless one, because no seller has so many open orders.
 MAX_PAGES: Final = 5_000
 #: A run that waits for a page may go on until this time after it began. Then its first pages are too old.
 PAUSED_LONGEST: Final = timedelta(hours=1)
 #: An order that the consumer could not use is published again after this time, or when it changes.
 DEAD_FOR: Final = timedelta(days=1)
-#: Pages of a run are kept in memory up to this size, then in a file.
-SPOOL_BYTES: Final = 8 * 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,24 +94,6 @@ class _ReadOrder:
         """
         read_after = stored.read_after if stored else None
         return read_after if read_after is not None and self.read_at > read_after else None
-
-
-class _Spool:
-    """The pages that one run has read and has not published yet."""
-
-    def __init__(self) -> None:
-        self._file: IO[bytes] = tempfile.SpooledTemporaryFile(max_size=SPOOL_BYTES)  # noqa: SIM115 - closed by `close`
-        self._pages: list[tuple[list[int], datetime]] = []  # lengths of the orders, and the start of the read
-        self.close = self._file.close
-
-    def add(self, orders: Sequence[bytes], read_at: datetime) -> None:
-        self._pages.append(([len(raw) for raw in orders], read_at))
-        self._file.writelines(orders)
-
-    def pages(self) -> Iterator[tuple[list[bytes], datetime]]:
-        self._file.seek(0)
-        for lengths, read_at in self._pages:
-            yield [self._file.read(length) for length in lengths], read_at
 
 
 #: What a run does until it ends with a T, or until Mirakl refuses a page because it was called too often (429). It
@@ -209,7 +191,7 @@ class Poller:
         self._read_before.begin_run()
         wide = before is None or began - before.wide_at >= WIDE_EVERY
         result = PollResult()
-        with closing(_Spool()) as spool:
+        with closing(Spool()) as spool:
             server_time = yield from self._read(spool, OrdersQuery(states=SWEPT_STATES), result)
             since = _start_of_window(before, began, wide)
             yield from self._read(spool, OrdersQuery(updated_from=since, updated_to=server_time or began), result)
@@ -253,7 +235,7 @@ class Poller:
         unread = (order_id for order_id in waiting if order_id not in result.listed and "," not in order_id)
         return [order_id for order_id in unread if self._in_vain.is_due(order_id, now)][:MAX_BY_ID]
 
-    def _read_by_id(self, spool: _Spool, order_ids: Sequence[str], result: PollResult) -> "_Steps[set[str]]":
+    def _read_by_id(self, spool: Spool, order_ids: Sequence[str], result: PollResult) -> "_Steps[set[str]]":
         """Read these orders. Returns the ids that Mirakl refused.
 
         An id may come from the OMS. If Mirakl refuses one id, it refuses the whole listing. Then the ids are halved
@@ -284,7 +266,7 @@ class Poller:
         for order_id in set(absent) - set(noted):
             self._in_vain.not_shown(order_id, began)
 
-    def _read(self, spool: _Spool, query: OrdersQuery, result: PollResult) -> "_Steps[datetime | None]":
+    def _read(self, spool: Spool, query: OrdersQuery, result: PollResult) -> "_Steps[datetime | None]":
         """Read every page of one listing into the spool. Returns Mirakl's time at the first page.
 
         The first order of each page has to be known from an earlier page. If it is not, orders have left the listing,
@@ -298,10 +280,15 @@ class Poller:
         known: set[str] = set()
         offset, back, first_time = 0, OVERLAP_ORDERS, None
         for _ in range(MAX_PAGES):
+            if spool.is_full:
+                break
             self._lease()
             try:
                 page = self._mirakl.orders(query, offset)
             except RemoteError as error:
+                if error.cause == Cause.TOO_LONG and query.most > LEAST_ON_A_PAGE:
+                    query = replace(query, most=max(LEAST_ON_A_PAGE, query.most // 2))
+                    continue
                 if error.outcome != CallOutcome.TOO_MANY_REQUESTS:
                     raise
                 yield error
@@ -348,6 +335,9 @@ class Poller:
         orders: list[_ReadOrder] = []
         dead_letters: list[DeadLetter] = []
         for number, raw in enumerate(page):
+            if len(raw) > LONGEST_ORDER:
+                dead_letters.append(self._dead_letter_of(raw, read_at, number, TOO_LARGE, ""))
+                continue
             try:
                 order_id, digest = self._read_before.find(raw, lambda raw: _id_and_digest(raw, read_at))
             except Unreadable as error:
@@ -429,7 +419,7 @@ class Poller:
     def _dead_letter_of(self, raw: bytes, read_at: datetime, number: int, reason: str, detail: str) -> DeadLetter:
         place, digest = f"OR11 of {read_at.isoformat()}, order {number + 1}", identity(raw)
         with suppress(Unreadable):
-            order_id = member(raw, "order_id")
+            order_id = member(raw[:LONGEST_ORDER], "order_id")  # of a longer one it cannot be read
             digest = identity(raw, order_id if order_id.strip(b'" ') not in (b"", b"null") else None)
         return DeadLetter(source_of(POLL, self._shop), place, reason, detail, digest, None, raw)
 

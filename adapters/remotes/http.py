@@ -27,7 +27,7 @@ T = TypeVar("T")
 #: Carries the requests of a client. A client without one uses the network.
 Transport = httpx.BaseTransport
 
-_MAX_BODY_BYTES: Final = 64 * 1024 * 1024  # a page of 100 orders has about 1 MB
+MAX_BODY_BYTES: Final = 4 * 1024 * 1024  # a page of 100 orders has about 1 MB
 #: A compressed answer is decompressed in pieces of this size, so that the limit above holds for what comes out.
 _PIECE_BYTES: Final = 64 * 1024
 _DAY_SECONDS: Final = 86_400.0
@@ -299,7 +299,7 @@ class Remote:
         than the lease of its command.
         """
         body = bytearray()
-        into = Sink(body.extend, _MAX_BODY_BYTES, 2 * self._timeout_seconds)
+        into = Sink(body.extend, MAX_BODY_BYTES, 2 * self._timeout_seconds)
         if sink is not None and response.is_success:
             into = sink
         size = 0

@@ -209,9 +209,9 @@ class MiraklShop:
         self._remote.close()
 
     def orders(self, query: OrdersQuery, offset: int) -> OrdersPage:
-        """OR11: read up to 100 orders from `offset` on, oldest order first, unparsed."""
+        """OR11: read up to `query.most` orders from `offset` on, oldest order first, unparsed."""
         params = {
-            "max": "100",  # the default is 10
+            "max": str(query.most),  # the default is 10
             "offset": str(offset),
             "sort": "dateCreated",
             "order": "asc",

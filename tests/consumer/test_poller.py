@@ -8,12 +8,14 @@ from typing import Any
 import pytest
 from structlog.testing import capture_logs
 
-from adapters.errors import Fenced, Retryable, Unreadable
+from adapters.errors import Cause, Fenced, Retryable, Unreadable
 from adapters.messages.snapshots import snapshot_of
 from adapters.ports import OrdersPage, OrdersQuery
+from adapters.remotes.http import CallOutcome
 from adapters.simulators.mirakl import changes
 from adapters.store import cursors as cursor_rows
 from consumer import poller as poller_module
+from consumer import spool as spool_module
 from consumer.hooks import PollResult
 from consumer.leases import Leases, poll_lease
 from consumer.poller import FIRST_WINDOW, SWEPT_STATES, Poller
@@ -99,6 +101,49 @@ def test_a_listing_that_does_not_end_is_published_and_leaves_the_cursor(
     assert before is not None
     success = rig.metrics.registry.get_sample_value("orderflow_poll_last_success_timestamp_seconds", {"shop": "alpha"})
     assert success == before.succeeded_at.timestamp()
+
+
+def test_a_listing_that_is_too_large_for_its_file_ends_as_one_with_too_many_pages(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names = fill(rig, 350)
+    monkeypatch.setattr(spool_module, "MAX_SPOOL_BYTES", 100_000)
+    with capture_logs() as lines:
+        outcome = rig.pollers["alpha"].run()
+    assert not outcome.complete
+    assert set(ids(rig)) < set(names)
+    assert cursor_rows.find(rig.store, "alpha") is None
+    assert "listing_never_ends" in [line["event"] for line in lines]
+
+
+@pytest.mark.parametrize("longest", [40, 12, 3])
+def test_a_page_that_is_longer_than_we_read_is_asked_for_with_fewer_orders(rig: Rig, longest: int) -> None:
+    names = fill(rig, 40)
+    mirakl, poller = watched(rig)
+
+    def refuse(query: OrdersQuery, _offset: int) -> None:
+        if query.most > longest:
+            raise Retryable("OR11", CallOutcome.NETWORK, words="BodyTooLong", cause=Cause.TOO_LONG)
+
+    mirakl.before = refuse
+    assert poller.run().complete
+    assert sorted(ids(rig)) == names
+    assert {query.most for query, _ in mirakl.asked} <= {25, 12, 3}
+
+
+def test_a_page_that_is_too_long_with_three_orders_fails_the_run(rig: Rig) -> None:
+    fill(rig, 4)
+    mirakl, poller = watched(rig)
+    asked: list[int] = []
+
+    def refuse(query: OrdersQuery, _offset: int) -> None:
+        asked.append(query.most)
+        raise Retryable("OR11", CallOutcome.NETWORK, words="BodyTooLong", cause=Cause.TOO_LONG)
+
+    mirakl.before = refuse
+    with pytest.raises(Retryable):
+        poller.run()
+    assert asked == [100, 50, 25, 12, 6, 3]
 
 
 @pytest.mark.parametrize("size", [30, 7, 2])

@@ -11,6 +11,7 @@ import pytest
 import sqlalchemy as sa
 from structlog.testing import capture_logs
 
+from adapters.messages.json_slices import LONGEST_ORDER
 from adapters.ports import OrdersPage
 from adapters.store import cursors as cursor_rows
 from adapters.store import schema as s
@@ -80,6 +81,20 @@ def test_an_unusable_order_whose_content_changes_is_one_dead_letter(rig: Rig) ->
     (letter,) = dead_letters(rig)
     assert (letter.reason, letter.times) == ("bad_id", 3)
     assert json.loads(letter.value)["x"] == 3
+
+
+def test_an_order_that_is_too_long_is_a_dead_letter_and_is_never_parsed(rig: Rig) -> None:
+    fill(rig, 3)
+    mirakl, poller = watched(rig)
+    long = b'"order_id":"001-A","x":[' + b"[]," * (LONGEST_ORDER // 3) + b"[]]"
+    mirakl.after = lambda page: OrdersPage(
+        page.body.replace(b'"order_id":"001-A"', long), page.read_at, page.server_time
+    )
+    poller.run()
+    assert sorted(ids(rig)) == ["000-A", "002-A"]
+    (letter,) = dead_letters(rig)
+    assert (letter.reason, letter.source) == ("too_large", "poll:alpha")
+    assert long in letter.value
 
 
 def offered(rig: Rig, seconds: float) -> int:

@@ -117,7 +117,7 @@ def test_a_lie_fails_the_call_and_takes_no_memory(stack: ExitStack, lie: Callabl
     with pytest.raises(RemoteError) as error:
         call(liar.url)
     assert error.value.words == words
-    assert process.memory_info().rss - before < 200 * 1024 * 1024  # the largest body that is read has 64 MiB
+    assert process.memory_info().rss - before < 30 * 1024 * 1024  # the largest body that is read has 4 MiB
 
 
 def test_a_call_without_an_answer_says_its_cause(stack: ExitStack, authority: trustme.CA) -> None:

@@ -33,7 +33,23 @@ def test_html_becomes_plain_text(html: str, text: str) -> None:
 
 @pytest.mark.parametrize(
     "piece",
-    ["<a ", "<a/", "<a b=c ", "<!--", "<", "</", "<!", "<?", "<![", "<a x=\"", "<a x='", "<a \"\" ", "<a \"'", "&", "&#x1"],
+    [
+        "<a ",
+        "<a/",
+        "<a b=c ",
+        "<!--",
+        "<",
+        "</",
+        "<!",
+        "<?",
+        "<![",
+        '<a x="',
+        "<a x='",
+        '<a "" ',
+        "<a \"'",
+        "&",
+        "&#x1",
+    ],
 )
 @pytest.mark.parametrize("before", ["", "<a '", '<a "'])
 def test_no_text_of_a_customer_takes_long(before: str, piece: str) -> None:
