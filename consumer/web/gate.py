@@ -20,7 +20,10 @@ OPEN_SECONDS: Final = 90.0
 #: How many bytes the kernel holds of what a client sends and the process has not read yet.
 RECEIVE_BYTES: Final = 64 * 1024
 #: How many connections the kernel holds that the process has not accepted yet.
-BACKLOG: Final = 128
+BACKLOG: Final = 2048
+#: How many connections are accepted in a row. Then the event loop reads what they have sent. It takes about five turns
+#: of the loop to read a request, and meanwhile fewer than MAX_CONNECTIONS more may come, or a burst would end it.
+AT_ONCE: Final = 8
 
 
 class Connection(socket.socket):
@@ -66,6 +69,7 @@ class Gate(socket.socket):
         self.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BYTES)  # accepted connections inherit it
         self.refused = 0  # connections that were closed because there was no room
         self._max_connections = max_connections
+        self._in_a_row = 0
         self._monotonic = monotonic
         self._lock = threading.Lock()  # the event loop accepts and closes; tests and metrics read
         self._open: dict[Any, Connection] = {}  # by the client's address, oldest first
@@ -76,7 +80,10 @@ class Gate(socket.socket):
         return len(self._open)
 
     def accept(self) -> tuple[socket.socket, Any]:
-        """Accept a connection. Raises BlockingIOError if there is none, or no room for one."""
+        """Accept a connection. Raises BlockingIOError if there is none, no room for one, or after AT_ONCE of them."""
+        self._in_a_row = (self._in_a_row + 1) % (AT_ONCE + 1)
+        if self._in_a_row == 0:
+            raise BlockingIOError  # the event loop asks again in its next turn
         plain, address = super().accept()
         if len(self._open) >= self._max_connections and not self._make_room():
             plain.close()

@@ -13,7 +13,7 @@ import uvicorn
 
 from adapters.errors import ConfigError
 from consumer.config_types import place
-from consumer.web.gate import Gate
+from consumer.web.gate import BACKLOG, Gate
 from consumer.web.seldom import Seldom
 
 log = structlog.get_logger("orderflow.web")
@@ -98,6 +98,7 @@ class WebServer:
                 # One request for each connection: the next one begins with the limits for its head.
                 headers=[("connection", "close")],
                 server_header=False,
+                backlog=BACKLOG,
                 proxy_headers=False,  # the gate knows the connection by the address of its client
                 h11_max_incomplete_event_size=MAX_HEAD_BYTES,
                 timeout_graceful_shutdown=STOP_SECONDS,
@@ -160,6 +161,8 @@ class WebServer:
             return message
 
         gate.head_is_read(client)
+        if not {name for name, _ in scope["headers"]} & {b"content-length", b"transfer-encoding"}:
+            gate.request_is_read(client)  # it has no body, for which the application would ask
         await self.application(scope, watched, send)
 
     def _log_error(self, context: Mapping[str, Any]) -> None:

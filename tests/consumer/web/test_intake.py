@@ -70,16 +70,23 @@ class Port:
             what_is_not_ready=options.pop("what_is_not_ready", lambda: ""),
         )
         self.number = free_port()
+        serves = options.pop("serves", True)
         host = options.pop("host", "127.0.0.1")
         server = WebServer("web", application([*watch, *callback_routes(intake)]), host, self.number, **options)
         server.listen()
         assert server.gate is not None
         self.gate = server.gate
-        thread = threading.Thread(target=server.run, daemon=True)
-        thread.start()
-        stack.callback(thread.join, LONG)
-        stack.callback(server.stop)
+        self._server = server
+        self._stack = stack
+        if serves:
+            self.serve()
         self.url = f"{'https' if options.get('certificate') else 'http'}://localhost:{self.number}"
+
+    def serve(self) -> None:
+        thread = threading.Thread(target=self._server.run, daemon=True)
+        thread.start()
+        self._stack.callback(thread.join, LONG)
+        self._stack.callback(self._server.stop)
 
     def connect(self, text: bytes = b"") -> socket.socket:
         """A connection that has sent this much."""
@@ -129,6 +136,20 @@ def test_requests_that_are_never_complete_do_not_keep_a_callback_out(
     for _ in range(3 * MAX_CONNECTIONS):
         stack.enter_context(port.connect(begun))
     assert port.put(SIGNED).status_code == 200
+    assert port.gate.connections <= MAX_CONNECTIONS
+
+
+@pytest.mark.parametrize("path", ["/live", "/metrics"])
+def test_a_burst_of_connections_ends_no_request_that_was_sent_whole(
+    new_port: Callable[..., Port], stack: ExitStack, path: str
+) -> None:
+    """The connections of a burst wait together, so the event loop finds all of them in one turn."""
+    port = new_port(serves=False)
+    asks = port.connect(f"GET {path} HTTP/1.1\r\nHost: o\r\n\r\n".encode())
+    for _ in range(5 * MAX_CONNECTIONS):
+        stack.enter_context(port.connect(b"GET /live HT"))
+    port.serve()
+    assert answer_of(asks).startswith(b"HTTP/1.1 200")
     assert port.gate.connections <= MAX_CONNECTIONS
 
 
