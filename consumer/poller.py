@@ -324,7 +324,7 @@ class Poller:
         stored = order_rows.seen(self._store, self._shop, [order.order_id for order in orders])
         dead = self._dead(orders, stored)
         news = [order for order in orders if self._is_news(order, stored.get(order.order_id), dead, result)]
-        published, refused = self._write(news)
+        published, refused = _written(self._writer, self._topic, self._shop, news)
         for order in published:
             proof = order.proof(stored.get(order.order_id))
             self._published.add(order.order_id, order.digest, self._clock.now(), proof=proof)
@@ -394,17 +394,6 @@ class Poller:
             result.changed += 1
         return True
 
-    def _write(self, news: Sequence[_ReadOrder]) -> tuple[list[_ReadOrder], list[tuple[_ReadOrder, str]]]:
-        """Publish these orders. Returns those that are published, and those that the log refuses, with the reason."""
-        published, refused = list(news), []
-        while published:
-            try:
-                self._writer.publish([order.record(self._topic, self._shop) for order in published])
-                break
-            except RecordRefused as error:
-                refused.append((published.pop(error.number), reason_of(error)))
-        return published, refused
-
     def _dead_letter(self, found: Sequence[DeadLetter], read_at: datetime, result: PollResult) -> None:
         """Store these dead letters. Every run reads an unusable order again, but stores it only from time to time."""
         dead_letters = [one for one in found if not self._published.has(one.digest, one.reason, read_at)]
@@ -427,6 +416,20 @@ class Poller:
 def _id_and_digest(raw: bytes, read_at: datetime) -> tuple[str, str]:
     order_id, snapshot = snapshot_of(raw, read_at)
     return order_id, snapshot.digest
+
+
+def _written(
+    writer: LogWriter, topic: str, shop: str, news: Sequence[_ReadOrder]
+) -> tuple[list[_ReadOrder], list[tuple[_ReadOrder, str]]]:
+    """Publish these orders. Returns those that are published, and those that the log refuses, with the reason."""
+    published, refused = list(news), []
+    while published:
+        try:
+            writer.publish([order.record(topic, shop) for order in published])
+            break
+        except RecordRefused as error:
+            refused.append((published.pop(error.number), reason_of(error)))
+    return published, refused
 
 
 def _start_of_window(before: Cursor | None, began: datetime, wide: bool) -> datetime:
