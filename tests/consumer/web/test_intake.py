@@ -150,6 +150,8 @@ def test_a_burst_of_connections_ends_no_request_that_was_sent_whole(
         stack.enter_context(port.connect(b"GET /live HT"))
     port.serve()
     assert answer_of(asks).startswith(b"HTTP/1.1 200")
+    wait(lambda: port.gate.refused >= 4 * MAX_CONNECTIONS, "all of the burst were accepted")
+    assert port.put(SIGNED).status_code == 200
     assert port.gate.connections <= MAX_CONNECTIONS
 
 
