@@ -5,6 +5,7 @@ import shlex
 from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import asdict, replace
+from datetime import datetime
 from functools import partial
 from inspect import Signature, signature
 from pathlib import Path
@@ -102,7 +103,7 @@ def orders_show(
         all_of_it = {"attention": attention, "changed": changed, "lines": lines, "facts": facts, "commands": calls}
         print_json(summary | {"external_ref": external_ref} | all_of_it | {"timeline": events} | more)
         return
-    print_pairs(summary | {"external_ref": external_ref} | known(row.facts))
+    print_pairs(_in_words(summary) | {"external_ref": external_ref} | known(row.facts))
     for title, rows in (
         ("Lines", lines),
         ("Attention", [_told(one) for one in told]),
@@ -186,6 +187,14 @@ def _changed(session: Session, row: OrderRow) -> list[dict[str, Any]]:
     shop = session.settings.shops.get(row.shop)
     left_out = config.fields_left_out(shop.oms) if shop else ()
     return [asdict(one) for one in changed_values(session.store, row, left_out)]
+
+
+def _in_words(summary: dict[str, Any]) -> dict[str, Any]:
+    """The summary of an order with the names that `explain` and the list have for its times."""
+    names = {"since": "needs you since", "entered_at": "in this state since", "updated_at": "changed"}
+    times = {key: f"{cell(value)} UTC" for key, value in summary.items() if isinstance(value, datetime)}
+    empty = {"deadline": "none", "attention": "none"}
+    return {names.get(key, key): times.get(key, value or empty.get(key)) for key, value in summary.items()}
 
 
 def _told(one: AttentionReason) -> dict[str, Any]:

@@ -153,6 +153,16 @@ def test_the_table_of_attention_reasons_fits_a_terminal(desk: Desk) -> None:
     assert "after" in json_of("orders", "show", "O-1")["attention"][0]
 
 
+def test_an_order_is_shown_with_the_words_of_explain_for_its_times(desk: Desk) -> None:
+    desk.shows("SHIPPED")
+    shown = output_of("orders", "show", "O-1").splitlines()
+    first = {name: value for name, _, value in (line.partition("  ") for line in shown if "  " in line)}
+    assert first["in this state since"].strip() == "2026-03-01 12:00:00 UTC"
+    assert first["deadline"].strip() == "none"
+    assert "needs you since" in shown
+    assert "updated_at" in json_of("orders", "show", "O-1")  # programs keep the names
+
+
 def test_the_table_of_attention_reasons_says_what_each_rests_on(desk: Desk) -> None:
     """The detail of a canceled part is for programs; a person reads its cause, as in `explain` (OM 25)."""
     desk.shows("SHIPPING")
