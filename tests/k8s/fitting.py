@@ -36,6 +36,9 @@ NOTICED_SECONDS, START_SECONDS = 150, 120
 #: The probe that looks only at the loops, and the probe that looks at the database too.
 LIVE, READY = "/live", "/ready"
 
+#: What Argo CD applies after the Jobs _FIRST, each in its own wave.
+_FIRST, _LATER = ("migrate", "doctor"), ("Deployment", "ScaledObject", "Ingress")
+
 _COMMANDS: Final = typer.main.get_command(app)
 
 
@@ -285,6 +288,21 @@ def doctor(objects: list[Object]) -> Iterator[str]:
         for policy in of_kind(objects, "NetworkPolicy"):
             if "egress" in policy["spec"] and not _selects(policy["spec"]["podSelector"], _labels(one)):
                 yield f"{name_of(one)}: {name_of(policy)} does not let it out"
+
+
+def waves(objects: list[Object]) -> Iterator[str]:
+    """Argo CD: a Job that would wait for what comes later, or a Deployment that does not wait for the Jobs."""
+    argo, jobs = "argocd.argoproj.io", [one for one in of_kind(objects, "Job") if _labels(one)[COMPONENT] in _FIRST]
+    of = {name_of(one): int(one["metadata"].get("annotations", {}).get(f"{argo}/sync-wave", 0)) for one in objects}
+    for one in jobs:
+        if (hook := one["metadata"]["annotations"][f"{argo}/hook"]) != "Sync":
+            yield f"{name_of(one)}: what it needs is not there in the phase {hook}"
+    numbers = [of[name_of(one)] for part in _FIRST for one in jobs if _labels(one)[COMPONENT] == part]
+    needed = [one for one in objects if one["kind"] not in (*_LATER, "Job")]
+    numbers = [max(of[name_of(one)] for one in needed), *numbers] if jobs else []
+    numbers += [min(of[name_of(one)] for one in objects if one["kind"] in _LATER)] if jobs else []
+    if numbers != sorted(set(numbers)):
+        yield f"the waves of what the Jobs need, of the Jobs and of the Deployments are {numbers}"
 
 
 def images(objects: list[Object], version: str, *, by_digest: bool) -> Iterator[str]:

@@ -31,6 +31,7 @@ def wrong(name: str, rendered: Rendered, folder: Path) -> list[str]:
     found = [*fitting.labels(objects), *fitting.selectors(objects), *fitting.ports(objects), *fitting.probes(objects)]
     found += [
         *fitting.doctor(objects),
+        *fitting.waves(objects),
         *fitting.security(objects),
         *fitting.commands(objects),
         *fitting.configuration(objects, folder),
@@ -240,6 +241,18 @@ MUTATIONS: dict[str, tuple[str, Change, str]] = {
             values=["worker", "poller"]
         ),
         "NetworkPolicy/orderflow-remotes does not let it out",
+    ),
+    "a Job before what it needs": (
+        "prod",
+        lambda o: the(o, "Job", "orderflow-migrate")["metadata"]["annotations"].update(
+            {"argocd.argoproj.io/hook": "PreSync"}
+        ),
+        "what it needs is not there in the phase PreSync",
+    ),
+    "Deployments before the Jobs": (
+        "staging",
+        lambda o: the(o, "Deployment", "orderflow-web")["metadata"].pop("annotations"),
+        "the waves of what the Jobs need",
     ),
     # the program's settings and files
     "a variable": ("prod", lambda o: main(o)["env"][0].update(name="ORDERFLOW_HTTP__HOST"), "unknown key"),
