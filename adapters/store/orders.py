@@ -444,13 +444,15 @@ def latest(
         return [_shown(row) for row in connection.execute(statement)]
 
 
-def pages(store: Store, shop: str | None, size: int) -> Iterator[list[OrderRow]]:
+def pages(store: Store, shop: str | None, size: int, changed_after: datetime | None = None) -> Iterator[list[OrderRow]]:
     """Yield every order, of one shop or of all, by row key, `size` of them at a time. Between two pages no transaction
     is open."""
     c = s.orders.c
     mine = sa.select(s.orders).order_by(c.id).limit(size)
     if shop:
         mine = mine.where(c.shop == shop)
+    if changed_after is not None:
+        mine = mine.where(c.updated_at > changed_after)
     last = 0
     while True:
         with store.reading() as connection:

@@ -37,6 +37,7 @@ from consumer.cli.output import (
     printable,
     text,
 )
+from consumer.cli.spans import instant_of
 from consumer.operations.causes import AttentionReason, attention_reasons
 from consumer.operations.changed import changed_values
 from consumer.operations.explain import Explanation
@@ -228,6 +229,9 @@ def orders_verify(
     file: Config = FILE,
     shop: OfShop = None,
     every: Annotated[bool, typer.Option("--all", help="Every order; with --shop, every order of this shop.")] = False,
+    since: Annotated[
+        str, typer.Option(metavar="SPAN|TIME", help="With --all: only orders that changed after this.")
+    ] = "",
     redecide: Annotated[
         bool, typer.Option("--redecide", help="Compare also with what this version would decide.")
     ] = False,
@@ -239,15 +243,18 @@ def orders_verify(
     Examples:
       orderflow orders verify 5f4dcc3b-A
       orderflow orders verify --all --redecide
+      orderflow orders verify --all --since 2d
     """
     if every == (order_id is not None):
         raise typer.BadParameter("give an ORDER or --all")
+    if since and not every:
+        raise typer.BadParameter("it selects among --all orders", param_hint="--since")
     with opened(context, file) as session:
         store = session.store
         policies = session.policies() if redecide else None
         orders: Iterable[tuple[OrderRow, list[str]]]
         if order_id is None:
-            orders = verified(store, shop, policies)
+            orders = verified(store, shop, policies, instant_of("--since", since, session.clock.now()))
         else:
             row = find(store, order_id, shop)
             orders = [(row, verify(row, journal_rows.of_order(store, row.key), policies))]

@@ -1,6 +1,7 @@
 """Compares an order with its journal: with what its events add up to, and with what this version would decide."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from datetime import datetime
 from typing import Final
 
 from adapters.store import journal as journal_rows
@@ -21,10 +22,10 @@ PAGE: Final = 200
 
 
 def verified(
-    store: Store, shop: str | None, policies: Mapping[str, Policy] | None
+    store: Store, shop: str | None, policies: Mapping[str, Policy] | None, changed_after: datetime | None = None
 ) -> Iterator[tuple[OrderRow, list[str]]]:
     """Yield every order, of one shop or of all, with its differences (`verify`). Holds one page of them in memory."""
-    for page in order_rows.pages(store, shop, PAGE):
+    for page in order_rows.pages(store, shop, PAGE, changed_after):
         journals = journal_rows.of_orders(store, [row.key for row in page])
         for row in page:
             yield row, verify(row, journals[row.key], policies)

@@ -264,6 +264,16 @@ def test_verify_finds_an_order_that_differs_from_its_journal(desk: Desk) -> None
     assert json.loads(run("orders", "verify", "O-1", "--json").stdout)[0]["ok"] is False
 
 
+def test_verify_looks_only_at_orders_that_changed_since(desk: Desk) -> None:
+    desk.clock.advance(-2 * 3600)
+    desk.shows("WAITING_ACCEPTANCE")
+    desk.clock.advance(2 * 3600)
+    desk.apply(replace(snapshot_event(read("WAITING_ACCEPTANCE")), event_id="2", order_id="O-2"))
+    assert output_of("orders", "verify", "--all", "--since", "1h") == "1 verified, 0 differ\n"
+    assert output_of("orders", "verify", "--all", "--since", "3h") == "2 verified, 0 differ\n"
+    assert "--all" in run("orders", "verify", "O-1", "--since", "1h").stderr
+
+
 def test_verify_prints_the_orders_of_all_pages_as_one_list(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(verify, "PAGE", 2)
     assert output_of("orders", "verify", "--all", "--json") == "[]\n"
