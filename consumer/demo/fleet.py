@@ -20,8 +20,6 @@ STOP_SECONDS: Final = 30.0
 #: Good exit statuses: 0, and the status of SIGTERM for a process that has just started and does not handle it yet.
 GOOD_ENDS: Final = (0, -signal.SIGTERM)
 
-_MAIN: Final = "from consumer.cli.app import main; main()"
-
 
 @dataclass(slots=True)
 class Member:
@@ -103,7 +101,8 @@ class Fleet:
             self.bad_ends.append(end)
 
     def _spawn(self, role: str, port: int, log: Path) -> "subprocess.Popen[bytes]":
-        command = [sys.executable, "-c", _MAIN, "run", role, "--config", str(self.settings)]
+        program = [sys.executable, "-m", "consumer.demo.member", str(os.getpid())]
+        command = [*program, "run", role, "--config", str(self.settings)]
         with log.open("ab") as out:
             return subprocess.Popen(  # noqa: S603 our own program
                 command,

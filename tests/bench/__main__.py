@@ -14,6 +14,7 @@ Compare the ratios of one run; absolute figures of two machines cannot be compar
 
 import argparse
 import json
+import signal
 import sys
 import tempfile
 import time
@@ -229,6 +230,8 @@ def main() -> None:
     if options.events < 2 * BATCH:
         parser.error(f"--events: at least {2 * BATCH}, for the first batch does not count")
     structlog.configure(processors=[], logger_factory=structlog.ReturnLoggerFactory())
+    for number in (signal.SIGTERM, signal.SIGHUP):  # what was started is stopped, as after Ctrl-C
+        signal.signal(number, lambda *_: sys.exit(1))
     collect_less_often()
     progress = Console(stderr=True)
     if options.growth:
