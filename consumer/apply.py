@@ -87,15 +87,23 @@ class BatchDecision:
     results: Sequence[ObjectiveResult] = ()
 
 
-def load(tx: Transaction, events: Sequence[Event], now: datetime, locked: Iterable[OrderRow] = ()) -> Loaded:
+def load(
+    tx: Transaction,
+    events: Sequence[Event],
+    now: datetime,
+    locked: Iterable[OrderRow] = (),
+    *,
+    new_ids: bool = False,
+) -> Loaded:
     """Lock the orders of these events, and the commands of those that may change.
 
     `locked`: orders that this transaction has locked and read already. They are used if every event is about one of
-    them; else all orders are locked here.
+    them; else all orders are locked here. `new_ids`: the ids of the events were made in this transaction, so the
+    journal holds none of them.
     """
     wanted, held = {(event.shop, event.order_id) for event in events}, {(row.shop, row.order_id): row for row in locked}
     orders = held if wanted <= held.keys() else order_rows.lock(tx, wanted, now)
-    known = journal_rows.known(tx, events)
+    known = {} if new_ids else journal_rows.known(tx, events)
     _refuse_reused_ids(events, orders, known)
     fresh = {orders[e.shop, e.order_id].key for e in events if (e.source, e.event_id) not in known}
     new = {e.shop for e in events if _is_first_read(e, orders[e.shop, e.order_id])}
@@ -298,14 +306,16 @@ class OrderWriter:
         seconds = self._clock.monotonic() - began
         return [replace(one, seconds=seconds) for one in applied], batch
 
-    def apply_in(self, tx: Transaction, events: Sequence[Event], locked: Iterable[OrderRow] = ()) -> list[Applied]:
+    def apply_in(
+        self, tx: Transaction, events: Sequence[Event], locked: Iterable[OrderRow] = (), *, new_ids: bool = False
+    ) -> list[Applied]:
         """Apply events in the caller's transaction, which has locked and read the orders in `locked` already.
 
-        The caller calls `report` after the commit."""
+        `new_ids`: see `load`. The caller calls `report` after the commit."""
         if not events:
             return []
         now = self._clock.now()
-        loaded = load(tx, events, now, locked)
+        loaded = load(tx, events, now, locked, new_ids=new_ids)
         policies = self._policies.read(tx, {event.shop for event in events})
         decision = decide_batch(events, loaded, policies, now)
         self._write(tx, decision, now)

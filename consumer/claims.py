@@ -117,13 +117,12 @@ class Claims:
         Returns None if the caller should look again: what was found is not needed, or may not be called.
         """
         with self._store.transaction() as tx:
-            ids = lane_rows.take(tx, asked, paused, now)
-            if not ids:
+            rows = lane_rows.take(tx, asked, paused, now)
+            if not rows:
                 return []
-            rows = command_rows.load(tx, ids)
-            orders = order_rows.lock_by_keys(tx, {row.order_key for row in rows.values()})
+            orders = order_rows.lock_by_keys(tx, {row.order_key for row in rows})
             locked += orders.values()
-            wanted = [self._wanted(rows[one], orders[rows[one].order_key]) for one in ids]
+            wanted = [self._wanted(row, orders[row.order_key]) for row in rows]
             spent = self._spent(tx, wanted, now)
             wanted = [one for one in wanted if not (one.is_needed and one.account in spent)]
             wanted = self._leased(tx, wanted, paused, now)
@@ -131,7 +130,7 @@ class Claims:
             command_rows.release(tx, [_obsolete(one) for one in not_needed])
             needed = [one for one in wanted if one.is_needed]
             events = [claimed_event(one.order, one.command, one.token, now) for one in needed]
-            applied = self._orders.apply_in(tx, events, [one.order for one in needed])
+            applied = self._orders.apply_in(tx, events, [one.order for one in needed], new_ids=True)
             claims = self._claims(tx, needed, applied)
         for account, ends_at in spent.items():
             pause_spent(self._accounts, account, ends_at)

@@ -12,6 +12,7 @@ from adapters.errors import BrokenOrders, StoreUnavailable
 from adapters.ports import Clock
 from adapters.store import commands as command_rows
 from adapters.store import orders as order_rows
+from adapters.store.commands import Release
 from adapters.store.engine import SHARED_LOCK_SECONDS
 from adapters.store.transaction import Store
 from consumer.apply import OrderWriter
@@ -21,6 +22,7 @@ from consumer.planning import broken
 from consumer.retry import TryResult
 from consumer.together import Together
 from consumer.tries import Ending, log_failure, log_not_stored
+from statemachine.commands import CommandState
 
 #: The most results of one transaction.
 BATCH = 256
@@ -105,10 +107,17 @@ class Results:
         events = [event for one in endings for event in (*one.events, *one.doubts)]
         keys = {one.claim.order.key for one in endings if one.events}
         alone = not any(one.doubts for one in endings)  # their orders are locked with the others, in the order of keys
+        first: list[Release] = []
+        last: list[Release] = []
+        for one in endings:
+            # The plan would mark a command as no longer due that ends here. One that opens again it has to mark.
+            ends = alone and one.events and one.release.state is not CommandState.OPEN
+            (first if ends else last).append(one.release)
         with self._store.transaction(SHARED_LOCK_SECONDS) as tx:
             locked = order_rows.lock_by_keys(tx, keys) if alone and keys else {}
+            command_rows.release(tx, first)
             applied = self._orders.apply_in(tx, events, locked.values())
-            command_rows.release(tx, [one.release for one in endings])
+            command_rows.release(tx, last)
         self._orders.report(applied)
         for one in endings:
             self._hooks.command_tried(one.claim.command.kind, one.result)

@@ -59,7 +59,8 @@ class NewCommand:
     give_up_at: datetime
 
 
-_COLUMNS: Final = tuple(s.commands.c[name] for name in CommandRow.__dataclass_fields__)
+#: The columns of CommandRow.
+COLUMNS: Final = tuple(s.commands.c[name] for name in CommandRow.__dataclass_fields__)
 
 
 # -- Open and end: apply plans which calls are due ---------------------------------------------------------------
@@ -74,7 +75,7 @@ def lock_live(tx: Transaction, order_keys: Collection[int]) -> list[CommandRow]:
 def _live(*, is_sqlite: bool) -> sa.Select[Any]:
     c = s.commands.c
     mine = (bulk.among(c.order_key, is_sqlite=is_sqlite), s.has_not_ended(c))
-    return sa.select(*_COLUMNS).where(*mine).order_by(c.id).with_for_update()
+    return sa.select(*COLUMNS).where(*mine).order_by(c.id).with_for_update()
 
 
 def open_due(tx: Transaction, due: Sequence[NewCommand], now: datetime) -> None:
@@ -191,19 +192,6 @@ def put_back(tx: Transaction, order_keys: Collection[int], now: datetime) -> Non
         c = s.commands.c
         mine = (bulk.among(c.order_key, is_sqlite=tx.is_sqlite), s.is_live(c), c.next_at == NEVER)
         tx.execute(sa.update(s.commands).where(*mine).values(next_at=now), bulk.numbers(order_keys))
-
-
-# -- Claim: a worker takes commands (lanes.py) --------------------------------------------------------------------
-
-
-def load(tx: Transaction, ids: Collection[int]) -> dict[int, CommandRow]:
-    """Return these commands, as this transaction sees them, by id."""
-    return {row.id: CommandRow(*row) for row in tx.execute(_loaded(is_sqlite=tx.is_sqlite), bulk.numbers(ids))}
-
-
-@cache
-def _loaded(*, is_sqlite: bool) -> sa.Select[Any]:
-    return sa.select(*_COLUMNS).where(bulk.among(s.commands.c.id, is_sqlite=is_sqlite))
 
 
 # -- Call and settle: only with the token of the lease -----------------------------------------------------------
@@ -385,5 +373,5 @@ def of_order(store: Store, order_key: int) -> list[CommandRow]:
     """Return every command of one order, the oldest first."""
     c = s.commands.c
     with store.reading() as connection:
-        rows = connection.execute(sa.select(*_COLUMNS).where(c.order_key == order_key).order_by(c.id))
+        rows = connection.execute(sa.select(*COLUMNS).where(c.order_key == order_key).order_by(c.id))
         return [CommandRow(*row) for row in rows]

@@ -19,6 +19,7 @@ from sqlalchemy.dialects import postgresql
 
 from adapters.store import bulk
 from adapters.store import schema as s
+from adapters.store.commands import COLUMNS, CommandRow
 from adapters.store.leases import LONGEST
 from adapters.store.transaction import Store, Transaction
 from statemachine.commands import CommandKey, CommandKind, CommandState
@@ -64,7 +65,7 @@ def look(store: Store, lanes: Collection[Lane], paused: Collection[Lane], now: d
     with store.reading() as connection:
         tx = Transaction(connection, store.is_sqlite)
         open_lanes = switched_on(tx, lanes)
-        found = _ask(tx, dict.fromkeys(open_lanes, 1), paused, now, locks=False)
+        found = _ask(tx, dict.fromkeys(open_lanes, 1), paused, now, takes=False)
         if not found:
             return Look((), {}, _has_orphans(tx))
         heads = sorted(found, key=lambda row: (row.next_at, row.id))
@@ -107,16 +108,16 @@ _AN_ORPHAN: Final = sa.select(s.commands.c.id).where(*_ORPHANS).limit(1)
 # -- Claim -------------------------------------------------------------------------------------------------------
 
 
-def take(tx: Transaction, most: Mapping[Lane, int], paused: Collection[Lane], now: datetime) -> list[int]:
-    """Lock the next commands and their orders, at most `most` of each lane; return the ids, the longest due first.
+def take(tx: Transaction, most: Mapping[Lane, int], paused: Collection[Lane], now: datetime) -> list[CommandRow]:
+    """Lock the next commands and their orders, at most `most` of each lane; return them, the longest due first.
 
     What another transaction has locked is skipped. A command may have changed between the read and the lock, so `lease`
     checks the command again.
     """
     open_lanes = set(switched_on(tx, most))
     asked = {lane: number for lane, number in most.items() if lane in open_lanes}
-    found = _ask(tx, asked, paused, now, locks=True)
-    return [row.id for row in sorted(found, key=lambda row: (row.next_at, row.id))]
+    found = [CommandRow(*row) for row in _ask(tx, asked, paused, now, takes=True)]
+    return sorted(found, key=lambda one: (one.next_at, one.id))
 
 
 def lease(tx: Transaction, leases: Sequence[NewLease], paused: Collection[Lane], now: datetime) -> set[int]:
@@ -125,6 +126,7 @@ def lease(tx: Transaction, leases: Sequence[NewLease], paused: Collection[Lane],
     `paused` has to be the value with which `take` found the commands. Returns the ids of the commands that were free,
     and for which no other command of the order goes first.
     """
+    going = {shop: _going(shop, paused) for shop in {one.shop for one in leases}}
     rows = [
         dict(
             id=one.command_id,
@@ -132,7 +134,7 @@ def lease(tx: Transaction, leases: Sequence[NewLease], paused: Collection[Lane],
             token=one.token,
             until=one.until,
             give_up_at=one.give_up_at,
-            going=_going(one.shop, paused),
+            going=going[one.shop],
         )
         for one in leases
     ]
@@ -170,12 +172,12 @@ _LEASE: Final = bulk.Update(
 
 
 def _ask(
-    tx: Transaction, most: Mapping[Lane, int], paused: Collection[Lane], now: datetime, *, locks: bool
-) -> list[sa.Row[Any]]:
-    """Return id, shop, kind and next_at of the next commands, at most `most` of each lane."""
+    tx: Transaction, most: Mapping[Lane, int], paused: Collection[Lane], now: datetime, *, takes: bool
+) -> list[Any]:
+    """Return the rows of the next commands, at most `most` of each lane: as `_claimable` has them."""
     if not most:
         return []
-    statement = _claimable(is_sqlite=tx.is_sqlite, locks=locks)
+    statement = _claimable(is_sqlite=tx.is_sqlite, takes=takes)
     asked = [
         dict(shop=lane.shop, kind=str(lane.kind), going=_going(lane.shop, paused), most=number)
         for lane, number in sorted(most.items())
@@ -200,19 +202,21 @@ _LATEST: Final = sa.bindparam("latest", type_=s.Instant)
 
 
 @cache
-def _claimable(*, is_sqlite: bool, locks: bool) -> sa.Select[Any]:
+def _claimable(*, is_sqlite: bool, takes: bool) -> sa.Select[Any]:
     """The next commands of lanes: due, free, and no other command of the order goes first.
 
     A command whose lease has run out counts as open. On PostgreSQL one statement asks all lanes, whose values are
-    arrays; on SQLite the statement asks one lane.
+    arrays; on SQLite the statement asks one lane. `takes`: it returns the columns of CommandRow, and locks on
+    PostgreSQL; else it returns id, shop, kind and next_at.
     """
+    columns = COLUMNS if takes else _LOOKED_AT
     if is_sqlite:
-        return _of_lane({name: sa.bindparam(name, type_=kind) for name, kind in _VALUES.items()})
+        return _of_lane(columns, {name: sa.bindparam(name, type_=kind) for name, kind in _VALUES.items()})
     arrays = [sa.cast(sa.bindparam(name, type_=array), array) for name, array in _ARRAYS.items()]
-    columns = [sa.column(name, kind) for name, kind in _VALUES.items()]
-    lanes: Any = sa.func.unnest(*arrays).table_valued(*columns).render_derived(name="lane")
-    of_lane = _of_lane(lanes.c)
-    if locks:
+    values = [sa.column(name, kind) for name, kind in _VALUES.items()]
+    lanes: Any = sa.func.unnest(*arrays).table_valued(*values).render_derived(name="lane")
+    of_lane = _of_lane(columns, lanes.c)
+    if takes:
         of_lane = of_lane.join(s.orders, s.orders.c.id == s.commands.c.order_key)
         of_lane = of_lane.with_for_update(of=(s.orders, s.commands), skip_locked=True)
     found = of_lane.lateral("found")
@@ -228,10 +232,13 @@ _VALUES: Final[Mapping[str, sa.types.TypeEngine[Any]]] = {
 _ARRAYS: Final = {name: postgresql.ARRAY(kind) for name, kind in _VALUES.items()}
 
 
-def _of_lane(lane: Any) -> sa.Select[Any]:
+_LOOKED_AT: Final = (s.commands.c.id, s.commands.c.shop, s.commands.c.kind, s.commands.c.next_at)
+
+
+def _of_lane(columns: Sequence[sa.Column[Any]], lane: Any) -> sa.Select[Any]:
     c = s.commands.c
     return (
-        sa.select(c.id, c.shop, c.kind, c.next_at)
+        sa.select(*columns)
         .where(c.shop == lane["shop"], sa.type_coerce(c.kind, sa.Text) == lane["kind"], s.is_live(c), c.next_at <= _NOW)
         .where(_is_free(_NOW, _LATEST), ~_waits_for_another(_NOW, lane["going"]))
         .order_by(c.next_at, c.id)

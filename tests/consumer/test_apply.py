@@ -231,7 +231,7 @@ def test_a_leased_command_that_is_not_needed_for_a_while_is_marked_and_revived(w
     for event in (seen("WAITING_DEBIT", 1), seen("WAITING_DEBIT", 2), seen("SHIPPING", 3)):
         world.apply(event)
         with world.store.transaction() as tx:
-            flags.append(command_rows.load(tx, [1])[1].unwanted)
+            flags += [row.unwanted for row in command_rows.lock_live(tx, [1])]
     assert flags == [True, True, False]
     assert world.count(s.commands) == 1
 

@@ -56,7 +56,7 @@ def claimable(
 ) -> int | None:
     """The command that is due longest of all lanes that are not paused, with its order locked."""
     lanes = {Lane(shop, kind) for shop in shops for kind in CommandKind} - set(paused)
-    return next(iter(lane_rows.take(tx, dict.fromkeys(lanes, 1), paused, now)), None)
+    return next((row.id for row in lane_rows.take(tx, dict.fromkeys(lanes, 1), paused, now)), None)
 
 
 def lease(tx: Transaction, command_id: int, token: str, now: datetime, shop: str = "alpha") -> bool:
