@@ -101,7 +101,7 @@ class Fleet:
             self.bad_ends.append(end)
 
     def _spawn(self, role: str, port: int, log: Path) -> "subprocess.Popen[bytes]":
-        program = [sys.executable, "-m", "consumer.demo.member", str(os.getpid())]
+        program = [sys.executable, "-m", "consumer.cli.member", str(os.getpid())]
         command = [*program, "run", role, "--config", str(self.settings)]
         with log.open("ab") as out:
             return subprocess.Popen(  # noqa: S603 our own program

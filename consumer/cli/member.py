@@ -1,4 +1,4 @@
-"""Runs one process of the full demo: python -m consumer.demo.member PID run ROLE --config FILE
+"""Runs one process of the full demo: python -m consumer.cli.member PID run ROLE --config FILE
 
 On Linux it is asked to stop when its parent, the process PID, ends in any way. A demo or a benchmark that is killed
 cannot stop its processes itself.
