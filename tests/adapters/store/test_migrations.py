@@ -17,8 +17,7 @@ from adapters.store import progress as progress_rows
 from adapters.store import schema as s
 from adapters.store.progress import Progress
 from adapters.store.transaction import Store
-from tests.adapters.store.support import on_postgresql
-from tests.support import Meanwhile, OpenStore
+from tests.support import Meanwhile
 
 NOW = datetime(2026, 3, 1, tzinfo=UTC)
 TOPIC = "mirakl.order-snapshots"
@@ -104,16 +103,21 @@ def test_a_row_that_was_marked_as_shorter_can_be_reset(of_0002: Store) -> None:
 # -- Storage -----------------------------------------------------------------------------------------------------
 
 
-@on_postgresql
-def test_the_tables_that_change_all_day_keep_room_and_are_cleaned_early(open_store: OpenStore) -> None:
-    store = open_store()
+@pytest.mark.parametrize("begun_by", ["0001", "0018", migrating.NEEDED])
+def test_the_tables_that_change_all_day_keep_room_and_are_cleaned_early(postgres_url: str, begun_by: str) -> None:
+    """In a new database, and in one that an earlier version began."""
+    store = Store(postgres_url)
+    store.migrate(begun_by)
+    store.migrate()
     with store.reading() as connection:
         found = connection.execute(sa.text("SELECT relname, reloptions FROM pg_class WHERE reloptions IS NOT NULL"))
         options = {row.relname: set(row.reloptions) for row in found}
+    store.close()
     assert {"fillfactor=85", "autovacuum_vacuum_scale_factor=0.02"} < options["orders"]
     assert {"fillfactor=85", "autovacuum_analyze_scale_factor=0.02"} < options["commands"]
     assert {"autovacuum_vacuum_scale_factor=0", "autovacuum_vacuum_threshold=500"} < options["outbox"]
-    assert {"journal", "snapshots", "leases", "progress"} < options.keys()
+    for table, wanted in revisions()["0019"].STORAGE.items():
+        assert options[table] == {one.replace(" ", "") for one in wanted.split(",")}, table
 
 
 def test_storage_is_set_while_others_write(postgres_url: str) -> None:
