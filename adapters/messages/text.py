@@ -32,7 +32,7 @@ def whole_text(text: str) -> str:
 
 def is_storable(text: str) -> bool:
     """Whether `text` has neither a control character nor a lone surrogate."""
-    return not _UNSTORABLE.search(text)
+    return text.isprintable() or not _UNSTORABLE.search(text)
 
 
 ID_RULE: Final = "has to be 1 to 200 characters, no control character, no mark of direction, and neither . nor .."
@@ -42,7 +42,7 @@ def usable_id(text: str) -> str:
     """Return `text`. Raises ValueError if it cannot be a key, a step of a URL's path, or a text in the database."""
     if not text.strip() or len(text) > 200 or text in (".", "..") or not is_storable(text):
         raise ValueError(ID_RULE)
-    if re.search(DIRECTION_MARK, text):
+    if not text.isascii() and re.search(DIRECTION_MARK, text):
         raise ValueError(ID_RULE)
     return text
 

@@ -8,12 +8,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from adapters.messages.contents import contents_of
+from adapters.messages.contents import _values, _written, contents_of
 from adapters.messages.snapshots import snapshot_of
 from adapters.simulators.orders import ALPHA, Line, build_order
 from adapters.store.facts_json import facts_from_json, facts_to_json
 from statemachine.facts import WITHDRAWN_OF, Facts
-from tests.adapters.messages.helpers import NOW
+from tests.adapters.messages.helpers import JSON_VALUES, NOW
 
 
 def an_order(**fields: Any) -> dict[str, Any]:
@@ -149,3 +149,20 @@ def test_no_value_raises(order: dict[str, Any], inner: object) -> None:
     keys = ("order_line_id", "price_unit", "refunds", "order_line_additional_fields")
     order = {"order_lines": [dict.fromkeys(keys, inner), {"refunds": [{"id": inner, "amount": inner}] * 2}], **order}
     assert len(dict(contents_of("1", order))) == len(contents_of("1", order)) >= 10
+
+
+@given(st.text(), JSON_VALUES, JSON_VALUES)
+def test_values_are_written_as_json_writes_them(order_id: str, one: object, other: object) -> None:
+    """The digests are stored, so another text would make every open order a changed one."""
+    order = {
+        "customer": {"shipping_address": {"street_1": one, "city": order_id}, "firstname": other},
+        "order_additional_fields": [{"code": order_id, "value": one}, {"code": "x", "value": other}],
+        "order_lines": [{"order_line_id": order_id, "price_unit": one, "refunds": [{"id": other, "amount": one}]}],
+        "shipping_type_code": other,
+    }
+    try:
+        values = _values(order, ())
+    except (ValueError, RecursionError):
+        return
+    for value in [order_id, *values.values()]:
+        assert _written(value) == json.dumps(value)
