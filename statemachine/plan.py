@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from statemachine import deadlines, objectives
+from statemachine.asked_once import asked_once
 from statemachine.attention import standing
 from statemachine.commands import Command, CommandKind, Need, Policy, basis_of, next_round, obstacle
 from statemachine.facts import EPOCH, Answer, Facts, Snapshot, Tracking
@@ -47,6 +48,7 @@ class Plan:
     limits: tuple[tuple[Objective, datetime], ...] = ()
 
 
+@asked_once
 def plan(facts: Facts, policy: Policy) -> Plan:
     """Return an order's state, due calls, what needs a person, when these change by time alone, and its objectives.
 

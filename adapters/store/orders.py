@@ -15,7 +15,7 @@ import sqlalchemy as sa
 from adapters.errors import BrokenOrders, StoreUnavailable
 from adapters.store import bulk, commands
 from adapters.store import schema as s
-from adapters.store.facts_json import facts_to_json, read_facts
+from adapters.store.facts_json import read_facts, row_to_json
 from adapters.store.transaction import Store, Transaction
 from statemachine.commands import CommandKind
 from statemachine.deadlines import DeadlineKind
@@ -275,7 +275,7 @@ def save(tx: Transaction, changes: Sequence[OrderChange]) -> None:
             id=one.row.key,
             locked=one.replaced_version,
             state=one.row.state,
-            facts=facts_to_json(one.row.facts, one.row.newer),
+            facts=row_to_json(one.row.facts, one.row.newer),
             version=one.row.version,
             attention=attention_to_json(one.row.attention),
             content=one.row.digest,

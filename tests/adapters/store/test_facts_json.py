@@ -5,11 +5,15 @@ from datetime import UTC, datetime
 from typing import Any, Final
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from adapters.store.facts_json import facts_from_json, facts_to_json, read_facts
+from adapters.store.facts_json import _STRICT, Written, facts_from_json, facts_to_json, read_facts, row_to_json
 from statemachine.facts import Decision, DecisionKind, Facts, Line, Part
 from statemachine.joining import join
+from statemachine.plan import plan
 from tests.statemachine.lives import read, snapshot_event
+from tests.statemachine.walk import Walk
 
 #: JSON as earlier versions wrote it.
 STORED = (
@@ -104,3 +108,40 @@ def test_facts_that_are_those_of_no_version_raise(text: str) -> None:
 
 def test_facts_of_this_version_are_read_once() -> None:
     assert read_facts(STORED) == (facts_from_json(STORED), "")
+
+
+# -- Facts that this process wrote ----------------------------------------------------------------------------------
+
+
+def test_a_row_as_this_process_wrote_it_is_not_decoded_again() -> None:
+    facts = snapshot_event(read("SHIPPING")).new_facts
+    text = row_to_json(facts)
+    assert text == facts_to_json(facts)
+    assert read_facts(text) == (facts, "")
+    assert read_facts(text)[0] is facts
+    other = text.replace("SHIPPING", "SHIPPED")
+    assert read_facts(other)[0] == facts_from_json(other) != facts
+
+
+def test_what_a_newer_version_wrote_is_never_kept() -> None:
+    facts, newer = read_facts(json.dumps(NEWER))
+    text = row_to_json(facts, newer)
+    assert read_facts(text) == (facts, text)
+
+
+def test_only_the_last_rows_are_kept() -> None:
+    written = Written(2)
+    for text in ("a", "b", "a", "c"):
+        written.keep(text, Facts())
+    assert [written.find(text) is None for text in ("a", "b", "c")] == [False, True, False]
+
+
+@given(st.integers(0, 10_000))
+def test_facts_that_are_kept_plan_as_facts_that_are_decoded(seed: int) -> None:
+    """Also where a word of a closed set comes back from the JSON as a plain text."""
+    walk = Walk(seed)
+    for _ in range(12):
+        walk.step()
+    decoded = _STRICT.validate_json(facts_to_json(walk.facts))
+    assert decoded == walk.facts
+    assert plan(decoded, walk.policy) == plan(walk.facts, walk.policy)
