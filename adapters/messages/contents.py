@@ -34,7 +34,7 @@ def contents_of(order_id: str, order: Mapping[str, Any], left_out: Collection[st
     number of thousands of digits.
     """
     try:
-        of = _written(order_id)
+        of = written(order_id)
         return tuple(sorted((name, _digest(of, name, value)) for name, value in _values(order, left_out).items()))
     except (ValueError, RecursionError):
         return ()
@@ -110,18 +110,18 @@ def _values(order: Mapping[str, Any], left_out: Collection[str]) -> dict[str, ob
 
 def _digest(order_id: str, name: str, value: object) -> str:
     """The digest of the JSON array of the three. `order_id` is JSON already."""
-    return sha256(f"[{order_id}, {_written(name)}, {_written(value)}]".encode()).hexdigest()[:8]
+    return sha256(f"[{order_id}, {written(name)}, {written(value)}]".encode()).hexdigest()[:8]
 
 
-def _written(value: object) -> str:
-    """The text that `json.dumps` gives, for the values of `_values`: lists of lists of texts, and true or false.
+def written(value: object) -> str:
+    """The text that `json.dumps` gives, sooner for lists of lists of texts.
 
     `json.dumps` makes an encoder for each of the ten values of a read, which takes longer than writing them.
     """
     if type(value) is str:
         return encode_basestring_ascii(value)
     if isinstance(value, list | tuple):
-        return f"[{', '.join(map(_written, value))}]"
+        return f"[{', '.join(map(written, value))}]"
     return json.dumps(value)
 
 

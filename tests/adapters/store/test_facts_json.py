@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adapters.store.facts_json import _STRICT, Written, facts_from_json, facts_to_json, read_facts, row_to_json
+from adapters.store.facts_json import Written, facts_from_json, facts_to_json, read_facts, row_to_json
 from statemachine.facts import Decision, DecisionKind, Facts, Line, Part
 from statemachine.joining import join
 from statemachine.plan import plan
@@ -142,6 +142,6 @@ def test_facts_that_are_kept_plan_as_facts_that_are_decoded(seed: int) -> None:
     walk = Walk(seed)
     for _ in range(12):
         walk.step()
-    decoded = _STRICT.validate_json(facts_to_json(walk.facts))
+    decoded = facts_from_json(f" {facts_to_json(walk.facts)}")  # a text that was never written
     assert decoded == walk.facts
     assert plan(decoded, walk.policy) == plan(walk.facts, walk.policy)
