@@ -291,12 +291,18 @@ def _while_shipping(facts: Facts, policy: Policy, snapshot: Snapshot) -> Iterato
     """Why an order in SHIPPING must not be sent: somebody else ships it, or Mirakl took all of it back."""
     if not (snapshot.can_ship and snapshot.centre in policy.centres):
         yield Attention(Reason.NOT_OURS_TO_SHIP, snapshot.centre)
-    gone = [one for one in snapshot.lines if _is_withdrawn(facts, one) or (one.has_incident and facts.dispatches)]
-    if gone and not snapshot.owed_lines and (import_known(facts) or facts.dispatches):
+    if gone := _all_taken_back(facts, snapshot):
         again = sent_again_at(facts)  # an earlier settle of this reason does not cover what was owed again since
         detail = f"after {again:%Y-%m-%d %H:%M:%S}" if again > EPOCH else ""
         after = Begun(last_without(facts, NOTHING_OWED), max(left_at(facts, *gone), goes_on_at(facts)))
         yield Attention(Reason.WITHDRAWN_AFTER_IMPORT, detail, after=after)
+
+
+def _all_taken_back(facts: Facts, snapshot: Snapshot) -> list[Line]:
+    """The lines that are not to be sent any more, if Mirakl took all of the order back and the OMS has it."""
+    gone = [one for one in snapshot.lines if _is_withdrawn(facts, one) or (one.has_incident and facts.dispatches)]
+    in_oms = import_known(facts) or facts.dispatches
+    return gone if in_oms and snapshot.state == "SHIPPING" and not snapshot.owed_lines else []
 
 
 def _lines_shipped_elsewhere(facts: Facts, snapshot: Snapshot) -> Iterator[Attention]:
@@ -354,7 +360,7 @@ def _may_not_ship_yet(snapshot: Snapshot) -> bool:
 def _in_oms_hands(facts: Facts, policy: Policy, snapshot: Snapshot, state: State) -> Iterator[Attention]:
     """What Mirakl changed of an order that the OMS has or may have."""
     fewer, more = _changed_lines(facts, snapshot, state)
-    if fewer:
+    if fewer and not _all_taken_back(facts, snapshot):  # withdrawn_after_import says it of the whole order
         yield Attention(Reason.LINES_CANCELED_AFTER_IMPORT, ",".join(fewer))
     if more:
         yield Attention(Reason.LINES_ADDED_AFTER_IMPORT, ",".join(more))

@@ -1,6 +1,7 @@
 """The rules by which an order that the OMS canceled, as a whole or in part, needs a person."""
 
 from collections.abc import Iterator
+from datetime import datetime
 from typing import Final
 
 from statemachine.facts import EPOCH, Cancellation, Decision, DecisionKind, Facts, NotShown
@@ -23,7 +24,7 @@ def reasons_of_cancellations(facts: Facts) -> Iterator[Attention]:
     if one that was not to be sent then, or at a later read, is to be sent now, and the OMS did not make it again:
     nobody makes it.
     """
-    for one in cancellations_once(facts):
+    for one in _once(facts):
         what = Attention(Reason.OMS_CANCELED, _named(one))
         owed, not_owed = _canceled_lines(facts, one)
         after = Begun(_last_taken_back(facts, owed))
@@ -32,6 +33,15 @@ def reasons_of_cancellations(facts: Facts) -> Iterator[Attention]:
             continue
         names = ",".join(sorted(written(line) for line in not_owed))
         yield Attention(Reason.OMS_CANCELED, what.detail + (NOT_OWED + names if names else ""), after=after)
+
+
+def _once(facts: Facts) -> list[Cancellation]:
+    """The cancellations, without those of lines if the OMS canceled the whole order at the same time or later."""
+    found = cancellations_once(facts)
+    whole: dict[int, datetime] = {}
+    for one in (one for one in found if not one.items):
+        whole[one.oms_id] = max(one.told_at, whole.get(one.oms_id, EPOCH))
+    return [one for one in found if not (one.items and EPOCH < one.told_at <= whole.get(one.oms_id, EPOCH))]
 
 
 def _last_taken_back(facts: Facts, lines: set[str]) -> NotShown | None:

@@ -74,11 +74,15 @@ _OF_LINES: Final = (Reason.LINES_ADDED_AFTER_IMPORT, Reason.LINES_CANCELED_AFTER
 def settled_pieces(facts: Facts, since: datetime) -> dict[str, list[Pieces]]:
     """The pieces of each line that settles since this instant name, from the oldest settle to the newest.
 
-    A person who settles an incident of a line has stopped in the OMS what of the line had not left before.
+    A person who settles an incident of a line, or that all of the order was taken back, has stopped in the OMS what had
+    not left before.
     """
     found: dict[str, list[Pieces]] = {}
     for decision in _settles(facts, since):
-        for line_id in (read(detail.rpartition(" ")[0]) for detail in _details(decision, Reason.LINE_INCIDENT)):
+        stopped = {read(detail.rpartition(" ")[0]) for detail in _details(decision, Reason.LINE_INCIDENT)}
+        if decision.names(Reason.WITHDRAWN_AFTER_IMPORT) and facts.snapshot is not None:
+            stopped |= {line.id for line in facts.snapshot.lines}
+        for line_id in stopped:
             left = _pieces_left(facts, decision, line_id)
             if left is not None:
                 found.setdefault(line_id, []).append(Pieces(left, is_settled=True))
@@ -122,6 +126,8 @@ def taken_out(facts: Facts, line_id: str) -> Decision | None:
     does."""
 
     def names_it(one: Decision) -> bool:
+        if one.names(Reason.WITHDRAWN_AFTER_IMPORT):
+            return True
         details = _details(one, Reason.LINES_CANCELED_AFTER_IMPORT)
         return any((line_id, _NONE_LEFT) == _line_of(change) for detail in details for change in entries(detail))
 

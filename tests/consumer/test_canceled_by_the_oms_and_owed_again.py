@@ -69,6 +69,23 @@ def test_a_refund_of_another_line_brings_no_cancellation_back(rig: Rig) -> None:
     assert "oms_canceled" not in rig.attention()
 
 
+def test_one_cancel_of_the_order_that_names_its_lines_too_is_one_reason(rig: Rig) -> None:
+    rig.imported()
+    tell(rig, 128, new_cancellations=[{"items": [{"external_ref": "1-A-1", "quantity": 1}]}])
+    assert rig.attention() == ["oms_canceled"]
+    assert len(rig.row().facts.cancellations) == 2
+    decide(rig, DecisionKind.SETTLE)
+    assert rig.attention() == []
+
+
+def test_a_line_that_the_oms_cancels_after_it_made_a_canceled_order_again_is_shown(rig: Rig) -> None:
+    rig.imported(lines=2)
+    tell(rig, 128)
+    decide(rig, DecisionKind.SETTLE, "oms_canceled")
+    tell(rig, 4, new_cancellations=[{"items": [{"external_ref": "1-A-2", "quantity": 1}]}])
+    assert rig.attention() == ["oms_canceled"]
+
+
 def test_a_refund_after_the_settle_brings_no_cancellation_back(rig: Rig) -> None:
     rig.imported()
     tell(rig, 128)

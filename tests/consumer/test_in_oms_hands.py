@@ -48,7 +48,14 @@ def test_a_canceled_line_is_told_however_the_import_ended(rig: Rig, imported) ->
     imported(rig)
     changes.refund(rig.mirakl["alpha"], "1-A", "1-A-1")
     rig.poll()
-    assert details(rig)["lines_canceled_after_import"] == "1-A-1"
+    assert [one for one in details(rig) if "after_import" in one] == ["withdrawn_after_import"], "one cause, one reason"
+    decide(rig, DecisionKind.SETTLE, "withdrawn_after_import")
+    assert [one for one in details(rig) if "after_import" in one] == []
+    rig.clock.advance(60)
+    changes.set_line(rig.mirakl["alpha"], "1-A", "1-A-1", refunds=[])
+    changes.set_fields(rig.mirakl["alpha"], "1-A", fully_refunded=False)
+    rig.poll()
+    assert details(rig)["lines_added_after_import"] == "1-A-1 (0, now 3)", "a person stopped it in the OMS"
 
 
 def test_a_line_canceled_while_the_answer_is_lost_is_told_at_once(rig: Rig) -> None:

@@ -164,7 +164,7 @@ def test_what_landed_before_a_refusal_counts_and_not_what_was_refused_later(rig:
 
 def test_an_order_that_is_withdrawn_owed_again_and_withdrawn_is_held_again(rig: Rig) -> None:
     rig.imported()
-    held = ["lines_canceled_after_import", "withdrawn_after_import"]
+    held = ["withdrawn_after_import"]
     for state, told in (("CANCELED", held), ("SHIPPING", ["lines_added_after_import"]), ("CANCELED", held)):
         if rig.attention():
             decide(rig, DecisionKind.SETTLE, *rig.attention())

@@ -91,9 +91,8 @@ def test_a_partly_sent_order_whose_money_goes_back_waits_for_no_rest(rig: Rig) -
     assert rig.attention() == ["lines_canceled_after_import", "partly_sent"], "the other line is owed"
     changes.refund(rig.mirakl["alpha"], "1-A", "1-A-2")
     rig.poll()
-    assert rig.attention() == ["lines_canceled_after_import", "withdrawn_after_import"]
-    for reason in rig.attention():
-        decide(rig, DecisionKind.SETTLE, reason)
+    assert rig.attention() == ["withdrawn_after_import"]
+    decide(rig, DecisionKind.SETTLE)
     go_on(rig)
     assert (rig.attention(), rig.effects()) == ([], ["imported"])
 

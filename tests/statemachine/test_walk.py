@@ -88,13 +88,14 @@ def forgotten(walk: Walk) -> str:
     if walk.state is State.IMPORTED and snapshot.state in DEBIT and snapshot.workflow != PAY_ON_SHIPMENT:
         ended[f"{Reason.PAYMENT_AWAITED_AGAIN}:{snapshot.state}"] = [one for one in reads if one.state not in DEBIT]
     settled = [token for one in walk.facts.decisions if one.kind is DecisionKind.SETTLE for token in one.subject]
-    is_settled = any(token.startswith(f"{Reason.LINES_CANCELED_AFTER_IMPORT}:") for token in settled)
+    both = (Reason.LINES_CANCELED_AFTER_IMPORT, Reason.WITHDRAWN_AFTER_IMPORT)
+    is_settled = any(token.startswith(f"{reason}:") for reason in both for token in settled)
     stopped = {token.split(":")[1].split(" ")[0] for token in settled if token.startswith(f"{Reason.LINE_INCIDENT}:")}
     back = [line.id for line in snapshot.lines if line.is_taken_back and line.state != "SHIPPED" and not line.shipped]
     made = [
         line for line in back if line not in stopped for got in what_oms_got(walk.facts) if dict(got.items).get(line)
     ]
-    if made and walk.state is State.IMPORTED and not (is_settled or walk.is_told(Reason.LINES_CANCELED_AFTER_IMPORT)):
+    if made and walk.state is State.IMPORTED and not (is_settled or any(map(walk.is_told, both))):
         return f"nobody is told to take {made} out of the OMS"
     is_on_shipment = snapshot.state in DEBIT and snapshot.workflow == PAY_ON_SHIPMENT
     if walk.state is State.IMPORTED and is_on_shipment and unfinished_parts(walk.facts):

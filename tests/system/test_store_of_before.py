@@ -300,7 +300,7 @@ def test_what_mirakl_withdraws_of_an_order_that_the_version_before_imported_is_t
     service.keep_what_was_sent()
     assert before.rows("journal") == events
     service.change_line(before, "ANSWER-LOST", **change)
-    assert "lines_canceled_after_import" in before.reasons("ANSWER-LOST")
+    assert "withdrawn_after_import" in before.reasons("ANSWER-LOST")
     assert [one for one in before.answer("orders", "verify", "--all", "--redecide") if not one["ok"]] == []
 
 

@@ -18,6 +18,7 @@ from statemachine.facts import (
     Facts,
     GiveUp,
     Handover,
+    Line,
     OmsStatus,
     Part,
     Recovery,
@@ -441,14 +442,18 @@ def test_a_reason_names_the_line_the_part_and_the_date(
 # -- Cures -------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("reason", ["withdrawn_after_import", "lines_canceled_after_import"])
-def test_goods_that_have_left_are_not_to_be_stopped_in_the_oms(desk: Desk, reason: str) -> None:
+@pytest.mark.parametrize(
+    ("reason", "lines"), [("withdrawn_after_import", GONE), ("lines_canceled_after_import", (GONE[0], TEE))]
+)
+def test_goods_that_have_left_are_not_to_be_stopped_in_the_oms(
+    desk: Desk, reason: str, lines: tuple[Line, ...]
+) -> None:
     def cure() -> str:
         (found,) = (one.cure for one in desk.explain().attention if one.reason == reason)
         return found
 
     imported(desk)
-    shows(desk, lines=GONE)
+    shows(desk, lines=lines)
     assert "in the OMS" in cure()
     desk.apply(sent())
     assert cure().startswith("The goods have left. Stop the parcel or arrange its return")

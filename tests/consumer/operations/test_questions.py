@@ -261,7 +261,7 @@ def test_a_question_names_what_still_holds_the_calls(tmp_path: Path) -> None:
 def test_goods_of_a_settled_refund_are_reported_shipped_as_the_question_says(tmp_path: Path) -> None:
     desk = Desk(tmp_path)
     refunded(desk)
-    both = act(desk, DecisionKind.SETTLE, only=["withdrawn_after_import", "lines_canceled_after_import"])
+    both = act(desk, DecisionKind.SETTLE, only=["withdrawn_after_import"])
     decide(desk.store, desk.orders, desk.row, both, shops=["alpha"])
     desk.apply(sent(when=90))
     assert {one.kind for one in plan(desk.row.facts, Policy()).due} == {CommandKind.TRACK}, "OR24 follows"
