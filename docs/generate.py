@@ -194,11 +194,15 @@ def attention_table() -> str:
     """The table of attention reasons in Markdown."""
     lines = ["| reason | do | meaning | cure | holds |", "|---|---|---|---|---|"]
     lines += [
-        f"| `{name}` | {_urgency(row)} | {row.meaning} | {_cures(row)} | "
+        f"| `{name}` | {_urgency(row)} | {row.meaning}{_detail(row)} | {_cures(row)} | "
         f"{', '.join(kind for kind in CommandKind if kind in row.holds)} |"
         for name, row in REASONS.items()
     ]
     return "\n".join(lines)
+
+
+def _detail(row: About) -> str:
+    return f"; the detail: {row.detail}" if row.detail else ""
 
 
 def _urgency(row: About) -> str:

@@ -76,12 +76,13 @@ _SHIP: Final = frozenset({CommandKind.TRACK, CommandKind.CONFIRM})
 #: One row for each reason, in the order of docs/attention.md.
 REASONS: Final[Mapping[Reason, About]] = {
     Reason.QUARANTINED: About(
-        "this version cannot read or plan the order; the detail is the kind of the error",
+        "this version cannot read or plan the order",
         "Nothing of it is applied or called; every other order goes on. Report it with the log line "
         "`order_quarantined`. The workers of a version that can read it plan it again when they start; "
         "`orders replan ORDER` does it at once. Then replay its dead letters (reason `quarantined`).",
         holds=_EVERY,
         ends_by=EndsBy.UPGRADE,
+        detail="the kind of the error",
     ),
     Reason.NO_EDGE: About(
         "the facts amount to a state to which no row of the table leads",
@@ -183,10 +184,11 @@ REASONS: Final[Mapping[Reason, About]] = {
         urgency=Urgency.NOW,
     ),
     Reason.CANCELED_AFTER_IMPORT: About(
-        "Mirakl canceled an order that the OMS has, or may have; the detail: the OMS's ids of what is not sent yet",
+        "Mirakl canceled an order that the OMS has, or may have",
         "Cancel it in the OMS before it is made; it clears when the OMS reports that, or by "
         "`orders settle ORDER --reason WHY`.",
         urgency=Urgency.NOW,
+        detail="the OMS's ids of what is not sent yet",
     ),
     Reason.CANCELED_AFTER_DISPATCH: About(
         "Mirakl canceled or refused an order whose goods have left",
@@ -195,10 +197,11 @@ REASONS: Final[Mapping[Reason, About]] = {
         urgency=Urgency.NOW,
     ),
     Reason.DEAD_IN_MIRAKL: About(
-        "Mirakl refused an order that the OMS has, or may have; the detail: the OMS's ids of what is not sent yet",
+        "Mirakl refused an order that the OMS has, or may have",
         "Cancel it in the OMS before it is made; it clears when the OMS reports that, or by "
         "`orders settle ORDER --reason WHY`.",
         urgency=Urgency.NOW,
+        detail="the OMS's ids of what is not sent yet",
     ),
     Reason.LINES_CANCELED_AFTER_IMPORT: About(
         "Mirakl canceled or refunded lines, or pieces of them, that the OMS has or may have",
@@ -345,16 +348,18 @@ REASONS: Final[Mapping[Reason, About]] = {
     ),
     Reason.SHIPPED_ELSEWHERE: About(
         "Mirakl shows the order or lines shipped, not by us, or debits a shipment that is not ours, and the OMS did "
-        "not report all of it sent; the detail: by whom, or which lines if not all",
+        "not report all of it sent",
         "If these goods have not left the OMS, stop them there; if another centre sent them too, stop the parcel. Then "
         "`orders settle ORDER --only shipped_elsewhere --reason WHY`. If a person marked the order shipped in Mirakl's "
         "portal, it clears when the OMS reports all of it sent.",
         urgency=Urgency.NOW,
+        detail="by whom, or which lines if not all",
     ),
     Reason.GO_ON_IN_OMS: About(
-        "the order was not to be sent for some time, and is now: the detail says why, and until when at least",
+        "the order was not to be sent for some time, and is now",
         "If somebody stopped it in the OMS, let it go on there. Then `orders settle ORDER --reason WHY`. The reason "
         "clears when more of the order leaves.",
+        detail="why it was not to be sent, and until when at least",
     ),
     Reason.PARTLY_WITHDRAWN: About(
         "a part of a line is canceled or refunded, and Mirakl does not say reliably how much is left",
@@ -437,12 +442,13 @@ REASONS: Final[Mapping[Reason, About]] = {
         ),
     ),
     Reason.RETRYING: About(
-        "a call keeps failing and is tried again; the detail names the operation and the remote's code (`resting`: the "
-        "call is not made, because its operation fails for other orders)",
+        "a call keeps failing and is tried again",
         "Look at the remote, and at its words in `orders show ORDER --received`. It clears when the call succeeds; "
         "`orders retry ORDER --reason WHY` tries at once. An order whose tracking cannot be sent is marked shipped "
         "without it after a while.",
         ends_by=EndsBy.FACT,
+        detail="the operation and the remote's code (`resting`: the call is not made, because its operation fails for "
+        "other orders)",
     ),
     Reason.SHIPPING_DUE: About(
         "the shipment is due at the time shown, and that is near or over. It is Mirakl's deadline or, without one, 14 "

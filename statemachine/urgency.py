@@ -39,3 +39,4 @@ class About:
     urgency: Urgency = Urgency.BY_DEADLINE
     urgency_in_oms: Urgency | None = None  # if the OMS has the order or may have it; None: the same
     cure_when_sent: str = ""  # what a person does instead if the goods have left; empty: the same
+    detail: str = ""  # what the detail of the reason holds, for programs; empty: the lines, or what its meaning says

@@ -23,6 +23,7 @@ from consumer.operations.cases import (
 )
 from consumer.operations.instants import to_the_minute
 from consumer.operations.lines import withdrawals_of
+from consumer.resting import RESTING
 from statemachine.canceled_by_oms import NOT_OWED
 from statemachine.commands import CommandKind
 from statemachine.deadlines import next_deadline
@@ -206,7 +207,13 @@ def _messages_not_read(case: Case) -> str:
 
 def code_in_words(code: str) -> str:
     """The code of a failed try. A code of our own is said in words."""
-    return "Mirakl says that the customer wrote, and shows no message" if code == NO_MESSAGE else code
+    return _CODES_IN_WORDS.get(code, code)
+
+
+_CODES_IN_WORDS: Final = {
+    NO_MESSAGE: "Mirakl says that the customer wrote, and shows no message",
+    RESTING: "the call is not made now, because it fails for other orders too",
+}
 
 
 # -- In the OMS --------------------------------------------------------------------------------------------------

@@ -7,6 +7,8 @@ import httpx
 import pytest
 
 from adapters.store.budgets import BudgetWindow
+from consumer.operations.causes import attention_reasons
+from statemachine.commands import Policy
 from tests.consumer.rig import Hook, Rig
 
 
@@ -58,6 +60,9 @@ def test_orders_behind_a_refused_key_are_told_whatever_their_call_is(rig: Rig) -
     rig.pass_time(minutes=15)
     told = [details(rig, f"{number}-A")[0] for number in range(6)]
     assert {*told} == {"accept_order#0 OR21 401", "accept_order#0 OR21 resting"}
+    rows = [rig.row(f"{number}-A") for number in range(6)]
+    causes = [reason.cause for row in rows for reason in attention_reasons(row, (), Policy())]
+    assert any(cause.endswith("the call is not made now, because it fails for other orders too") for cause in causes)
 
 
 def test_a_call_that_becomes_due_while_its_operation_rests_counts_from_then(rig: Rig) -> None:
