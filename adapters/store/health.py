@@ -76,6 +76,31 @@ def old_transactions(store: Store, seconds: float) -> list[OldTransaction]:
         return [OldTransaction(row.pid, row.application_name, float(row.seconds)) for row in rows]
 
 
+def blocking(store: Store, seconds: float) -> list[OldTransaction]:
+    """Return the transactions, oldest first, that keep every other session from writing to one of our tables, and that
+    have been open for more than `seconds`. SQLite: none.
+
+    Such a lock is taken by LOCK TABLE, or by CREATE INDEX and ALTER TABLE in a transaction that was not ended. What the
+    service itself does takes no such lock. A transaction of another user counts as open for `seconds` if PostgreSQL
+    does not show us its beginning. Raises StoreUnavailable.
+    """
+    if store.is_sqlite:
+        return []
+    query = sa.text(
+        "SELECT DISTINCT l.pid, coalesce(a.application_name, '') AS application_name,"
+        " coalesce(extract(epoch FROM clock_timestamp() - a.xact_start), :seconds) AS seconds"
+        " FROM pg_locks l LEFT JOIN pg_stat_activity a ON a.pid = l.pid"
+        " WHERE l.granted AND l.relation = ANY(CAST(:tables AS regclass[])) AND l.pid <> pg_backend_pid()"
+        " AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())"
+        " AND l.mode IN ('ShareLock', 'ShareRowExclusiveLock', 'ExclusiveLock', 'AccessExclusiveLock')"
+        " AND coalesce(a.xact_start < clock_timestamp() - make_interval(secs => :seconds), true) ORDER BY seconds DESC"
+    )
+    tables = [table.name for table in s.metadata.sorted_tables]
+    with store.reading() as connection:
+        rows = connection.execute(query, {"seconds": seconds, "tables": tables})
+        return [OldTransaction(row.pid, row.application_name, float(row.seconds)) for row in rows]
+
+
 def _value(store: Store, expression: Any) -> Any:
     with store.reading() as connection:
         return connection.execute(sa.select(expression)).scalar_one()

@@ -17,6 +17,8 @@ from consumer.secrets import store_password
 
 #: A transaction that is open for longer is a warning.
 OLD_TRANSACTION_SECONDS: Final = 3600.0
+#: A lock on a whole table that is held for longer is a fault: consumers and workers stand still.
+LOCK_SECONDS: Final = 10.0
 #: How many connections the doctor takes: the subjects of shops look into the store too.
 CONNECTIONS: Final = 4
 _CURES: Final = {
@@ -114,7 +116,10 @@ def settings(patient: Database) -> list[Found]:
 
 
 def transactions(patient: Database) -> list[Found]:
-    """No session holds a transaction open for an hour."""
+    """No session keeps all others from writing for ten seconds, or holds a transaction open for an hour."""
+    if locks := health.blocking(patient.store(), LOCK_SECONDS):
+        text = f"session {locks[0].session} ({locks[0].application}) has locked a table for {locks[0].seconds:.0f} s"
+        return fail(text, f"SELECT pg_terminate_backend({locks[0].session}): what it has done since is undone")
     old = health.old_transactions(patient.store(), OLD_TRANSACTION_SECONDS)
     if old:
         text = f"session {old[0].session} ({old[0].application}) holds a transaction for {old[0].seconds / 3600:.1f} h"

@@ -109,6 +109,18 @@ def test_an_old_transaction_is_told(ward: Ward, postgres_store_url: str, monkeyp
     assert "(report) holds a transaction" in found["store.transactions", ""]
 
 
+@pytest.mark.parametrize("statement", ["LOCK TABLE orders IN SHARE MODE", "CREATE INDEX report ON orders (state)"])
+def test_a_session_that_keeps_all_others_from_writing_is_named(
+    ward: Ward, postgres_store_url: str, monkeypatch: pytest.MonkeyPatch, statement: str
+) -> None:
+    monkeypatch.setattr(database, "LOCK_SECONDS", 0.0)
+    assert "store.transactions" not in fails(ward)
+    with psycopg.connect(plain(postgres_store_url), application_name="psql") as connection:
+        connection.execute(statement.encode())
+        found = ward.found("fail")
+    assert "(psql) has locked a table" in found["store.transactions", ""]
+
+
 def test_a_machine_with_a_wrong_clock(tmp_path: Path, postgres_store_url: str) -> None:
     """Mirakl's answers say so too, because the simulators run by the clock of the machine."""
     ward = on(Ward(tmp_path, StillClock()), postgres_store_url)
