@@ -141,6 +141,7 @@ def test_a_runbook_has_all_its_parts_and_commands_that_exist(name: str) -> None:
     assert f"**{RULES[name]['labels']['severity']}.**" in section
     assert [part for part in ("Impact", "Do", "Silence") if f"**{part}**: " not in section] == []
     block = re.findall(r"(?ms)^```sh\n(.*?)^```", section)
+    assert "**Look**:\n\n```sh\norderflow " in section
     commands = [line for text in block for line in text.splitlines()] + re.findall(r"`(orderflow [^`]+)`", section)
     for command in commands:
         words = command.replace("ID", "1").replace("WHY", "tried").split()
