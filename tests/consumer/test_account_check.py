@@ -1,14 +1,20 @@
 """The check of a shop's account at Mirakl, when `run` starts and by hand."""
 
+import json
 from collections.abc import Iterator
+from dataclasses import replace
+from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from structlog.testing import capture_logs
 
-from adapters.remotes.mirakl_account import Platform
+from adapters.remotes.mirakl_account import MiraklAccount, Platform
 from adapters.simulators.faults import Fault
 from adapters.store import shops as shop_rows
 from adapters.store.shops import WRONG_ACCOUNT
@@ -36,6 +42,7 @@ def configured(**more: Any) -> ShopTable:
 
 
 SHOP = configured()
+NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 
 
 @pytest.fixture
@@ -205,3 +212,52 @@ def test_a_check_that_fails_keeps_no_order_from_being_read(rig: Rig) -> None:
     assert [poller.turn(), poller.turn()] == [0.0, 0.0]
     rig.consume()
     assert rig.state() == "waiting_acceptance"
+
+
+JSON = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats()
+    | st.text()
+    | st.sampled_from(["OPEN", "GBP", "2026-02-01"]),
+    lambda inner: st.lists(inner, max_size=2) | st.dictionaries(st.text(), inner, max_size=2),
+    max_leaves=6,
+)
+NAMES = ("shop_id", "shop_state", "suspension_type", "closed_from", "closed_to", "currency_iso_code", "model", "logo")
+
+
+@given(st.dictionaries(st.sampled_from(NAMES), JSON))
+def test_an_account_is_compared_whatever_mirakl_sent(account: dict[str, Any]) -> None:
+    for one in compare(account, SHOP, NOW):
+        assert "\0" not in one.found
+        assert one.cure
+
+
+@given(
+    st.dictionaries(
+        st.sampled_from(["tenant_name", "features"]), JSON | st.fixed_dictionaries({"order_workflows": JSON})
+    )
+)
+def test_the_features_are_read_whatever_mirakl_sent(sent: dict[str, Any]) -> None:
+    reply = httpx.Response(200, content=json.dumps(sent).encode())
+    asked = MiraklAccount(
+        base_url="https://alpha.example",
+        shop_id=2104,
+        api_key=lambda: "key",
+        on_call=lambda *_, **__: None,
+        transport=httpx.MockTransport(lambda _: reply),
+    )
+    try:
+        platform = asked.platform()
+    finally:
+        asked.close()
+    assert platform.may_read
+    assert platform.without == frozenset()
+
+
+@pytest.mark.parametrize("name", ["pay_on_shipment", "pay_on_due_date", "no_customer_payment_confirmation"])
+def test_a_workflow_that_the_marketplace_turned_off_is_read(rig: Rig, name: str) -> None:
+    marketplace = rig.mirakl["alpha"]
+    marketplace.marketplace = replace(marketplace.marketplace, workflows=("PAY_ON_ACCEPTANCE",))
+    assert name.upper() in client(rig).platform().without
