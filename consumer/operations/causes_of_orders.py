@@ -256,15 +256,18 @@ def _dead_after_dispatch(case: Case) -> str:
 
 def _lines_canceled(case: Case) -> str:
     return joined(
-        f"{named(line)}: {_sent_to_oms(case.facts, line, None)}, {_left_over(line)}{_what_oms_did(case.facts, line)}"
+        f"{named(line)}: {_sent_to_oms(case.facts, line, None)}, {_left_over(case, line)}"
+        f"{_what_oms_did(case.facts, line)}"
         for line in lines_named_in(case.one, case.facts)
     )
 
 
-def _left_over(line: Line) -> str:
+def _left_over(case: Case, line: Line) -> str:
     """What Mirakl shows of a line of which a person has to take out pieces, or all."""
     if not line.is_owed:
         return f"none is to be sent any more: Mirakl shows {_state_of(line)}"
+    if line.withdrawn is Withdrawn.PART:
+        return f"Mirakl shows {_in_pieces(line.quantity)}, and {_withdrawals(case, line)}"
     return f"Mirakl shows {_pieces(line.quantity)} {_state_of(line)}"
 
 

@@ -61,6 +61,18 @@ def test_explain_says_how_much_of_a_line_was_refunded(rig: Rig) -> None:
     assert re.search(r"and a refund of [0-9.]+ GBP for 1 piece$", reason.cause)
 
 
+def test_explain_says_how_much_was_refunded_of_a_line_that_the_oms_has(rig: Rig) -> None:
+    rig.imported(quantity=3)
+    changes.refund(rig.mirakl["alpha"], "1-A", "1-A-1", 1)
+    rig.clock.advance(60)
+    rig.poll()
+    found = {one.reason: one.cause for one in explanation(rig.store, rig.row(), Policy(), rig.clock.now()).attention}
+    assert re.search(
+        r"3 went to the OMS, Mirakl shows 3 pieces, and a refund of [0-9.]+ GBP for 1 piece$",
+        found["lines_canceled_after_import"],
+    )
+
+
 def test_an_incident_of_an_order_that_the_oms_does_not_have_stops_no_goods(rig: Rig) -> None:
     """`do` is `now` only if something has to be stopped in the OMS (OM 23)."""
     rig.add("1-A", state="SHIPPING")
