@@ -14,6 +14,7 @@ from alembic.migration import MigrationContext
 
 from adapters.store import cursors as cursor_rows
 from adapters.store import schema as s
+from adapters.store.bounds import LONGEST
 from adapters.store.cursors import Cursor
 from adapters.store.transaction import Store
 from tests.adapters.store.support import NOW, later, leased
@@ -158,9 +159,9 @@ def test_every_indexed_text_has_a_bound_and_every_entry_fits() -> None:
     texts = {
         f"{column.table.name}.{column.name}" for columns in indexed().values() for column in columns if is_text(column)
     }
-    assert texts == set(s.LONGEST)
+    assert texts == set(LONGEST)
     for name, columns in indexed().items():
-        sizes = [s.LONGEST[f"{one.table.name}.{one.name}"] if is_text(one) else 8 for one in columns]
+        sizes = [LONGEST[f"{one.table.name}.{one.name}"] if is_text(one) else 8 for one in columns]
         assert sum(sizes) + 16 * len(sizes) <= LONGEST_ENTRY, name
 
 
@@ -170,7 +171,7 @@ def incompressible(size: int) -> str:
 
 def test_the_longest_texts_of_the_outside_world_can_be_stored(store: Store) -> None:
     def text(column: str) -> str:
-        return incompressible(s.LONGEST[column])
+        return incompressible(LONGEST[column])
 
     order = dict(state="new", facts="{}", version=0, attention="[]", content="")
     order |= dict(first_seen_at=NOW, entered_at=NOW, updated_at=NOW)
