@@ -24,6 +24,7 @@ from adapters.ports import Clock, NewRecord
 from adapters.store import commands as command_rows
 from adapters.store import dead_letters as dead_letter_rows
 from adapters.store import journal as journal_rows
+from adapters.store import names as name_rows
 from adapters.store import objectives as objective_rows
 from adapters.store import orders as order_rows
 from adapters.store import outbox as outbox_rows
@@ -42,6 +43,7 @@ from adapters.store.progress import Advance
 from adapters.store.transaction import Store, Transaction
 from consumer.halving import halved
 from consumer.hooks import NO_HOOKS, Applied, Hooks
+from consumer.names import new_names
 from consumer.planning import CommandChanges, of_order, plan_of, plan_orders
 from statemachine.commands import CommandKind, Policy
 from statemachine.events import Event, Sealed, Trigger
@@ -83,6 +85,7 @@ class BatchDecision:
     journal: Sequence[JournalRow] = ()
     repeats: Sequence[Event] = ()
     snapshots: Mapping[tuple[int, str], bytes] = field(default_factory=dict)  # bytes by order key and digest
+    names: Mapping[int, Collection[str]] = field(default_factory=dict)  # new ones, by order key
     applied: Sequence[Applied] = ()
     results: Sequence[ObjectiveResult] = ()
 
@@ -138,6 +141,7 @@ def decide_batch(
         row = rows[event.shop, event.order_id]
         applied.append(Applied(event, row, EventResult.REPEATED, row.state, seconds_in_before=0))
     snapshots: dict[tuple[int, str], bytes] = {}
+    names: dict[int, set[str]] = {}
     for one in fresh:
         before = rows[one.shop, one.order_id]
         if is_surplus(before.facts, one.new_facts):
@@ -154,6 +158,8 @@ def decide_batch(
         )
         if event.raw is not None:
             snapshots[row.key, event.digest] = event.raw
+        if row.named == row.version and (new := new_names(before, row.facts, event)):
+            names.setdefault(row.key, set()).update(new)
 
     changed = [row for key, row in rows.items() if row.version != loaded.orders[key].version]
     planned = plan_orders(changed, loaded.commands, policies, now)
@@ -161,7 +167,7 @@ def decide_batch(
     opening = {new.order_key for new in planned.commands.opened}
     applied = [replace(one, opens=True) if one.order.key in opening else one for one in applied]
     applied = _with_lost(applied, planned.lost)
-    return BatchDecision(orders, planned.commands, journal, repeats, snapshots, applied, planned.results)
+    return BatchDecision(orders, planned.commands, journal, repeats, snapshots, names, applied, planned.results)
 
 
 def decide_replan(loaded: Loaded, policies: Mapping[str, Policy], now: datetime) -> BatchDecision:
@@ -227,6 +233,7 @@ def _after(row: OrderRow, event: Event, now: datetime) -> tuple[OrderRow, EventR
         state=decision.state,
         facts=decision.facts,
         version=row.version + 1,
+        named=row.version + 1 if row.named == row.version else row.named,  # else older code wrote the row
         digest=digest,
         entered_at=now if moved else row.entered_at,
         updated_at=row.updated_at if looked else now,
@@ -449,6 +456,7 @@ class OrderWriter:
         self._publish_transitions(tx, decision, now)
         journal_rows.count_repeats(tx, decision.repeats)  # after the journal: an event of this batch may be repeated
         snapshot_rows.add(tx, decision.snapshots, now)
+        name_rows.add(tx, decision.names)
         objective_rows.add(tx, decision.results)
 
     def _publish_transitions(self, tx: Transaction, decision: BatchDecision, now: datetime) -> None:

@@ -1,7 +1,8 @@
 """Housekeeping: the work that one worker process does for all processes, while it holds the relay's lease.
 
 It plans open orders again, wakes orders at their deadlines, trims the embedded log, forgets orders that only the OMS
-knows, removes snapshots that nothing rests on, and counts what people decided and which objectives were kept.
+knows, removes snapshots that nothing rests on, counts what people decided and which objectives were kept, and stores
+names that older code did not store.
 """
 
 from collections.abc import Callable, Iterable
@@ -22,6 +23,7 @@ from consumer.hooks import Hooks
 from consumer.imports_of_before import keep_what_was_sent
 from consumer.leases import RELAY, Leases
 from consumer.locked import LockedOrders
+from consumer.names import Naming
 from consumer.retention import Retention
 from statemachine.events import Event, Trigger
 from statemachine.facts import Facts
@@ -84,6 +86,7 @@ class Housekeeping:
         self._decision_count = DecisionCount(store, clock, hooks)
         self._forgetting = Forgetting(store, clock, hooks, self._shops, keep_foreign)
         self._retention = Retention(store, clock, hooks, keep_snapshots)
+        self._naming = Naming(store, clock)
         self._locked = LockedOrders(clock)
         self._found_locked: set[tuple[str, str]] = set()  # in this turn
         self._leads = False
@@ -111,6 +114,7 @@ class Housekeeping:
         self._forgetting.turn(self._orders.newest_policies, lambda: self._leases.kept(RELAY))
         self._retention.turn(lambda: self._leases.kept(RELAY))
         self._decision_count.turn()
+        self._naming.turn(lambda: self._leases.kept(RELAY))
         self._fold(monotonic)
         woken = self._wake()
         if self._found_locked:

@@ -24,8 +24,9 @@ class Event:
 
     `source` and `event_id` together are unique for ever: a second event with both is a repeat (docs/rules.md 10).
     `new_facts` is all that the event adds to the facts, without personal data. `raw` is an order's bytes as received,
-    and `digest` is the digest that its snapshot has. `note` is shown in the timeline: words of closed sets and numbers,
-    no personal data.
+    and `digest` is the digest that its snapshot has. `references` are texts by which the customer, the seller and the
+    marketplace call an order that was read; they may be personal data. `note` is shown in the timeline: words of closed
+    sets and numbers, no personal data.
     """
 
     source: str
@@ -37,6 +38,7 @@ class Event:
     new_facts: Facts = field(default_factory=Facts)
     raw: bytes | None = None
     digest: str = ""
+    references: tuple[str, ...] = ()
     note: dict[str, str | int] = field(default_factory=dict)
 
 

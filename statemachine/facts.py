@@ -177,6 +177,7 @@ class Snapshot:
     contents: tuple[tuple[str, str], ...] = ()
     #: What a person may have to look at (occurrences.py). None: not known, because an earlier version stored the read.
     shows: tuple[str, ...] | None = None
+    references: str = ""  # digest of those in the event (Event.references); empty: none, or not known
 
     @property
     def owed_lines(self) -> tuple[Line, ...]:

@@ -4,7 +4,8 @@ from collections.abc import Collection, Mapping
 from datetime import datetime, timedelta
 from decimal import Decimal
 from functools import partial
-from typing import Annotated, Final
+from hashlib import sha256
+from typing import Annotated, Any, Final
 
 from pydantic import AfterValidator, BeforeValidator, Field
 
@@ -14,7 +15,7 @@ from adapters.messages.contents import contents_of
 from adapters.messages.fields import Instant, Loose, Message, Text
 from adapters.messages.identity import digests_of
 from adapters.messages.json_slices import load_object
-from adapters.messages.text import instant, iso, usable_id, web_url
+from adapters.messages.text import instant, iso, storable, usable_id, web_url
 from statemachine.events import Event, Sealed, Trigger
 from statemachine.facts import EPOCH, Line, Snapshot, Tracking, Withdrawn, rank_of
 from statemachine.joining import snapshot_facts
@@ -105,7 +106,13 @@ class MiraklOrder(Message):
 
 
 def snapshot_of(raw: bytes, read_at: datetime, left_out: Collection[str] = ()) -> tuple[str, Snapshot]:
-    """Read the order in `raw`. Returns the order's id and the snapshot.
+    """Read the order in `raw`. Returns the order's id and the snapshot, as `read_of` does."""
+    order_id, snapshot, _ = read_of(raw, read_at, left_out)
+    return order_id, snapshot
+
+
+def read_of(raw: bytes, read_at: datetime, left_out: Collection[str] = ()) -> tuple[str, Snapshot, tuple[str, ...]]:
+    """Read the order in `raw`. Returns the order's id, the snapshot, and the order's references (`references_of`).
 
     `left_out`: codes of custom fields that an import does not carry.
 
@@ -122,7 +129,8 @@ def snapshot_of(raw: bytes, read_at: datetime, left_out: Collection[str] = ()) -
     )
     lines = tuple(_line_of(line, fully_refunded=order.fully_refunded) for line in order.order_lines)
     digest, of_import = digests_of(value, (line for line in lines if line.is_owed), raw)
-    return order_id, Snapshot(
+    references = references_of(order_id, value)
+    snapshot = Snapshot(
         updated_at=order.last_updated_date or read_at,
         rank=rank_of(order.payment_workflow, order.order_state),
         # Some orders in SHIPPING still have an empty address. A usable address has a street (docs/mirakl.md 5.2).
@@ -143,7 +151,30 @@ def snapshot_of(raw: bytes, read_at: datetime, left_out: Collection[str] = ()) -
         accept_by=_deadline(order.acceptance_deadline, read_at),
         accepted_at=order.acceptance_decision_date or EPOCH,
         contents=contents_of(order_id, value, left_out),
+        references=_digest_of(order_id, references),
     )
+    return order_id, snapshot, references
+
+
+#: The most references of an order, and the most characters of one.
+_MOST_REFERENCES: Final = 10
+_LONGEST_REFERENCE: Final = 200
+
+
+def references_of(order_id: str, order: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return the references of customer, seller and marketplace in an order of OR11. They may hold personal data.
+
+    One with which the order's id begins is left out, as `commercial_id` mostly is: the id says the same.
+    """
+    references = order.get("references")
+    named = [order.get("commercial_id"), *(references.values() if isinstance(references, dict) else ())]
+    texts = (storable(one, _LONGEST_REFERENCE) for one in named if isinstance(one, str))
+    return tuple(dict.fromkeys(one for one in texts if not order_id.startswith(one)))[:_MOST_REFERENCES]
+
+
+def _digest_of(order_id: str, references: tuple[str, ...]) -> str:
+    """A digest of 32 bits, salted with the order's id, so that no reference can be found from it."""
+    return sha256("\n".join((order_id, *references)).encode()).hexdigest()[:8] if references else ""
 
 
 def _line_of(line: MiraklLine, *, fully_refunded: bool) -> Line:
@@ -250,7 +281,7 @@ def seal_snapshot(
 
 
 def _opened(event: CloudEvent, shop: str, read_at: datetime, left_out: Collection[str]) -> Event:
-    order_id, snapshot = snapshot_of(event.data, read_at, left_out)
+    order_id, snapshot, references = read_of(event.data, read_at, left_out)
     if order_id != event.subject:
         raise Unreadable(UnreadableReason.BAD_FIELD, "subject")
     return Event(
@@ -263,5 +294,6 @@ def _opened(event: CloudEvent, shop: str, read_at: datetime, left_out: Collectio
         new_facts=snapshot_facts(snapshot),
         raw=event.data,
         digest=snapshot.digest,
+        references=references,
         note={"mirakl_state": snapshot.state},
     )

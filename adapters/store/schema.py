@@ -138,6 +138,9 @@ orders = sa.Table(
     sa.Column("deadline", Instant),
     # The objectives whose result was counted, as "accept ship_confirm": each counts once for an order (objectives.py).
     sa.Column("counted", sa.Text, nullable=False, server_default=""),
+    # The version whose names are in `names`. A lower one than `version`: older code wrote the row, and housekeeping
+    # stores its names (names.py).
+    sa.Column("named", sa.Integer, nullable=False, server_default="0"),
     sa.Column("first_seen_at", Instant, nullable=False),
     sa.Column("entered_at", Instant, nullable=False),  # into the present state
     sa.Column("updated_at", Instant, nullable=False),
@@ -178,6 +181,26 @@ orders = sa.Table(
         postgresql_where=sa.text("attention != '[]'"),
     ),
     sa.Index("ix_orders_updated_at", "updated_at", "id"),
+    sa.Index(
+        "ix_orders_unnamed",
+        "id",
+        sqlite_where=sa.text("named <> version"),
+        postgresql_where=sa.text("named <> version"),
+    ),
+)
+
+#: What people call an order: one row for each order, for `orders list --text` (names.py). The references of a customer
+#: may be personal data. The row of a deleted order goes with it, also if older code deletes the order.
+names = sa.Table(
+    "names",
+    metadata,
+    sa.Column("order_key", _ID, sa.ForeignKey("orders.id", ondelete="CASCADE"), primary_key=True, autoincrement=False),
+    sa.Column("names", sa.Text, nullable=False),  # one a line, in lower case, and each again from each later word on
+    sa.Index(
+        "ix_names_words",
+        sa.text("array_to_tsvector(string_to_array(names, E'\\n'))"),
+        postgresql_using="gin",
+    ).ddl_if(dialect="postgresql"),
 )
 
 #: Each version of an order that Mirakl showed, byte for byte, compressed. Of orders that ended a while ago, those on

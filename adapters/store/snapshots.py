@@ -45,19 +45,6 @@ def versions(store: Store, order_key: int) -> Iterator[bytes]:
             yield zlib.decompress(body)
 
 
-def newest_with(store: Store, text: str) -> Iterator[tuple[int, bytes]]:
-    """Yield (order key, bytes) of each order whose newest bytes hold this text. Reads every order of the store."""
-    c, orders = s.snapshots.c, s.orders.c
-    newest = sa.and_(orders.id == c.order_key, orders.content == c.content)
-    statement = sa.select(c.order_key, c.body).join(s.orders, newest).execution_options(yield_per=500)
-    wanted = text.encode().lower()
-    with store.reading() as connection:
-        for row in connection.execute(statement):
-            body = zlib.decompress(row.body)
-            if wanted in body.lower():
-                yield row.order_key, body
-
-
 def _select(order_key: int, digest: str) -> sa.Select[bytes]:
     c = s.snapshots.c
     return sa.select(c.body).where(c.order_key == order_key, c.content == digest)

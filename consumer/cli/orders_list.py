@@ -31,7 +31,11 @@ def orders_list(
         typer.Option(metavar="NAME", help="Only orders with this attention reason; may be given again."),
     ] = None,
     text: Annotated[
-        str, typer.Option(help="Only orders with this text in an id, a reference, a SKU or a tracking number.")
+        str,
+        typer.Option(
+            help="Only orders with an id, a reference, a SKU or a tracking number that begins with this text, or has a "
+            "word that does. Upper and lower case are the same."
+        ),
     ] = "",
     older_than: Annotated[
         str,
@@ -121,7 +125,10 @@ def orders_list(
         more = f"--after {last.updated_at:%Y-%m-%dT%H:%M:%S.%f}/{last.key} shows the next"
     print_rows(at_most(limit, shown, more), as_json)
     if text and not rows and not as_json:
-        note(f"{text} stands in no id, reference, SKU or tracking number. Names and addresses are not looked at.")
+        note(
+            f"No id, reference, SKU or tracking number begins with {text}, nor does a word in one. "
+            "Names and addresses are not looked at."
+        )
 
 
 def _watch(

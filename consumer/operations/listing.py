@@ -3,24 +3,26 @@
 The list of those that need a person is sorted by urgency, and among orders of one urgency by the deadline.
 """
 
-import json
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
+from functools import partial
 from typing import Any, Final
 
+from adapters.store import names as name_rows
 from adapters.store import orders as order_rows
 from adapters.store.orders import OrderRow
-from adapters.store.snapshots import newest_with
 from adapters.store.transaction import Store
+from consumer.names import unnamed
 from statemachine.commands import Policy
 from statemachine.deadlines import next_deadline
-from statemachine.facts import Tracking
 from statemachine.payloads import may_be_in_oms
 from statemachine.reason_of_order import Attention
 from statemachine.urgency import Urgency
 
+#: More orders than this are not looked up one by one.
+MANY: Final = 1_000
 _LAST: Final = datetime.max.replace(tzinfo=UTC)
 
 
@@ -42,7 +44,7 @@ class Wanted:
     states: Collection[str] = ()
     attention: bool = False  # only orders that need a person
     reasons: Collection[str] = ()  # only orders that have one of these reasons
-    text: str = ""  # in an id, a reference, a SKU or a tracking
+    text: str = ""  # an id, a reference, a SKU or a tracking number begins with it, or a word in them does
     older_than: timedelta | None = None  # it needs a person (`for_a_person`), else is in its state, for longer
     deadline_within: timedelta | None = None  # the deadline is over, or is nearer than this
     changed_after: datetime | None = None
@@ -69,7 +71,7 @@ def find_orders(
 ) -> list[Listed]:
     """At most `limit` orders, sorted as `wanted` says."""
     sort = wanted.sort or (Sort.URGENCY if wanted.for_a_person else Sort.UPDATED)
-    is_filtered = wanted.reasons or wanted.text or wanted.deadline_within or (wanted.older_than and wanted.for_a_person)
+    is_filtered = wanted.reasons or wanted.deadline_within or (wanted.older_than and wanted.for_a_person)
     at_once = sort is Sort.UPDATED and not is_filtered  # the store can limit
     rows = _rows(store, wanted, now, limit if at_once else None)
     found = [listed(row, policies.get(row.shop, Policy()), wanted.reasons) for row in rows]
@@ -93,29 +95,28 @@ _KEYS: Final[Mapping[Sort, Callable[[Listed], tuple[Any, ...]]]] = {
 
 
 def _rows(store: Store, wanted: Wanted, now: datetime, limit: int | None) -> list[OrderRow]:
-    """The orders that the store finds: by the text in their facts, or in the references of the order as received."""
+    """The orders that the store finds, the last changed first."""
     in_state = None if wanted.older_than is None or wanted.for_a_person else now - wanted.older_than
-
-    def rows(text: str, limit: int | None) -> list[OrderRow]:
-        return order_rows.latest(
-            store,
-            shop=wanted.shop,
-            states=sorted(wanted.states),
-            attention=wanted.for_a_person,
-            text=text,
-            changed_after=wanted.changed_after,
-            entered_before=in_state,
-            after=wanted.after,
-            limit=limit,
-        )
-
+    rows = partial(
+        order_rows.latest,
+        store,
+        shop=wanted.shop,
+        states=sorted(wanted.states),
+        attention=wanted.for_a_person,
+        changed_after=wanted.changed_after,
+        entered_before=in_state,
+        after=wanted.after,
+        limit=limit,
+    )
     if not wanted.text:
-        return rows("", limit)
-    found = [row for row in rows(wanted.text, None) if _holds(_names_of(row), wanted.text)]
-    known = {row.key for row in found}
-    referred = {key for key, body in newest_with(store, wanted.text) if _holds(_references_in(body), wanted.text)}
-    if referred - known:
-        found += [row for row in rows("", None) if row.key in referred - known]
+        return rows()
+    keys = name_rows.find(store, wanted.text, MANY)
+    # Many orders are read in the order of the list, up to the limit. A few are read by their keys.
+    found = rows(text=wanted.text) if len(keys) == MANY else rows(keys=keys) if keys else []
+    late = [row.key for row, names in unnamed(store) if name_rows.holds(names, wanted.text)]
+    for start in range(0, len(late), MANY):
+        found += rows(keys=late[start : start + MANY])
+    found.sort(key=lambda row: (row.updated_at, row.key), reverse=True)
     return found
 
 
@@ -126,35 +127,6 @@ def _is_wanted(one: Listed, wanted: Wanted, now: datetime) -> bool:
         return False
     within = wanted.deadline_within
     return within is None or (one.deadline is not None and one.deadline <= now + within)
-
-
-def _holds(names: Iterable[str], text: str) -> bool:
-    return any(text.casefold() in name.casefold() for name in names)
-
-
-def _names_of(row: OrderRow) -> Iterator[str]:
-    """The names by which people and remotes call the order, its lines, its orders in the OMS and its parcels."""
-    facts = row.facts
-    yield row.order_id
-    for line in facts.newest.lines if facts.newest else ():
-        yield from (line.id, line.sku)
-    for part in facts.parts:
-        yield from (str(part.oms_id), part.ref)
-    shown = facts.newest.tracking if facts.newest else Tracking()
-    for tracking in (shown, *facts.sent, *(one.tracking for one in facts.dispatches)):
-        yield tracking.number
-
-
-def _references_in(body: bytes) -> Iterator[str]:
-    """The references of the customer, the seller and the marketplace in an order of OR11."""
-    try:
-        order = json.loads(body)
-    except (ValueError, RecursionError):
-        return
-    if isinstance(order, dict):
-        references = order.get("references")
-        named = [order.get("commercial_id"), *(references.values() if isinstance(references, dict) else ())]
-        yield from (one for one in named if isinstance(one, str))
 
 
 def listed(row: OrderRow, policy: Policy, reasons: Collection[str] = ()) -> Listed:

@@ -172,9 +172,11 @@ def _statements(orders: int) -> list[bytes]:
         "carries": f"replace(t.carries, o.order_id, {_NAME})",
         "shop": of_order["shop"],
     }
+    of_names = own_id | {"names": f"replace(t.names, lower(o.order_id), lower({_NAME}))"}
     joined = "t.order_key = o.id"
     return [
         _copy(s.orders, of_order, "t.id = o.id"),
+        _copy(s.names, of_names, joined),
         _copy(s.snapshots, own_id | {"received_at": f"t.received_at - {age}"}, joined),
         _copy(s.journal, of_journal, joined, order="n, t.version"),
         _copy(s.commands, of_command, joined, order="n, t.id"),

@@ -26,6 +26,7 @@ from consumer.decision_count import DecisionCount
 from consumer.hooks import NO_HOOKS
 from consumer.housekeeping import REPLAN_BATCH, WAKE_BATCH, clock_event
 from consumer.metrics.stored import StoredGauges
+from consumer.names import Naming
 from consumer.operations.listing import Wanted, find_orders
 from consumer.operations.orders import explanation, find
 from consumer.retention import Retention
@@ -129,6 +130,7 @@ def housekeeping(scene: Scene) -> None:
     keys = order_rows.to_wake(rig.store, now, WAKE_BATCH)
     rig.orders.apply_alone([clock_event(shop, order_id, now) for shop, order_id in keys[:SOME]])
     DecisionCount(rig.store, rig.clock, NO_HOOKS).turn()
+    Naming(rig.store, rig.clock).turn(lambda: None)
 
 
 def retention(scene: Scene) -> None:
@@ -166,6 +168,14 @@ def search(scene: Scene) -> None:
     assert [one.row.order_id for one in found] == [name]
 
 
+def search_of_many(scene: Scene) -> None:
+    """A SKU: nearly all orders of a large store have the same."""
+    read = find(scene.rig.store, scene.next_names(1)[0]).facts.newest
+    assert read is not None
+    found = find_orders(scene.rig.store, Wanted(text=read.lines[0].sku), {}, scene.rig.clock.now(), 101)
+    assert 0 < len(found) <= 101
+
+
 def explain(scene: Scene) -> None:
     rig = scene.rig
     row = find(rig.store, scene.next_names(1)[0])
@@ -200,10 +210,11 @@ HOT: Final[Mapping[str, Callable[[Scene], None]]] = {
     "orders explain": explain,
     f"orders verify: {SOME} orders": verify,
     "orders list --text ORDER": search,
+    "orders list --text SKU": search_of_many,
 }
 
 #: Every other table is small.
-BIG: Final = (s.orders, s.journal, s.commands, s.snapshots, s.outbox)
+BIG: Final = (s.orders, s.names, s.journal, s.commands, s.snapshots, s.outbox)
 
 
 @dataclass(frozen=True, slots=True)

@@ -152,7 +152,8 @@ def effects(order: Any) -> tuple[object, object, object]:
         payload: object = build_payload(raw, (), pieces, OrderRules(1))
     except Unimportable as error:
         payload = error.missing
-    seen = replace(snapshot, digest="", import_digest="", contents=())
+    # References decide nothing: `orders list --text` looks for them.
+    seen = replace(snapshot, digest="", import_digest="", contents=(), references="")
     return (order_id, seen), snapshot.contents, payload
 
 
