@@ -1,9 +1,10 @@
 """CloudEvents 1.0 in records of the log. orderflow reads structured and binary mode, and writes structured mode."""
 
 from base64 import b64decode, b64encode
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime
+from functools import partial
 from typing import Any, Final
 
 from pydantic_core import to_json
@@ -67,29 +68,41 @@ def record_of(topic: str, event: CloudEvent) -> NewRecord:
 
 
 def from_record(value: bytes | None, headers: Headers) -> CloudEvent | None:
-    """Read the event in a record. None if the record has no value.
+    """Read the event in a record. None if the record has no value. Raises Unreadable as `envelope_of` does."""
+    found = envelope_of(value, headers)
+    return None if found is None else replace(found[0], data=found[1]())
+
+
+def envelope_of(value: bytes | None, headers: Headers) -> tuple[CloudEvent, Callable[[], bytes]] | None:
+    """Read the event in a record without its data, and return it with the function that reads the data.
+
+    Decoding base64 takes half as long as all the rest, and a repeat does not need it. None if the record has no value.
 
     The mode is binary if there is a header ce_specversion and content-type is not that of structured mode. Every other
     record is read in structured mode, even if it has no header content-type.
-    Raises Unreadable: NOT_JSON, NOT_CLOUDEVENT, MISSING_FIELD, BAD_FIELD.
+    Raises Unreadable: NOT_JSON, NOT_CLOUDEVENT, MISSING_FIELD, BAD_FIELD. The function raises BAD_FIELD.
     """
     if value is None:
         return None
     texts = {name.lower(): raw.decode(errors="replace") for name, raw in headers if isinstance(raw, bytes)}
     if "ce_specversion" in texts and not texts.get("content-type", "").lower().startswith(_STRUCTURED):
         attributes = {name[3:]: text for name, text in texts.items() if name.startswith("ce_")}
-        return _event(attributes, value)
+        return _event(attributes), lambda: value
     envelope = load_object(value)
     encoded = envelope.get("data_base64")
     if encoded is None:
-        return _event(envelope, member(value, "data"))
+        return _event(envelope), partial(member, value, "data")
+    return _event(envelope, base64=True), partial(_decoded, encoded)
+
+
+def _decoded(encoded: Any) -> bytes:
     try:
-        return _event(envelope, b64decode(encoded, validate=True), base64=True)
+        return b64decode(encoded, validate=True)
     except (ValueError, TypeError):
         raise Unreadable(UnreadableReason.BAD_FIELD, "data_base64") from None
 
 
-def _event(attributes: Mapping[str, Any], data: bytes, *, base64: bool = False) -> CloudEvent:
+def _event(attributes: Mapping[str, Any], *, base64: bool = False) -> CloudEvent:
     if attributes.get("specversion") != "1.0":
         raise Unreadable(UnreadableReason.NOT_CLOUDEVENT, "specversion")
     time = instant(attribute(attributes, "time"))
@@ -101,7 +114,7 @@ def _event(attributes: Mapping[str, Any], data: bytes, *, base64: bool = False) 
         type=attribute(attributes, "type"),
         subject=attribute(attributes, "subject"),
         time=time,
-        data=data,
+        data=b"",
         dataschema=schema if isinstance(schema := attributes.get("dataschema"), str) else "",
         extensions={
             name: str(value)

@@ -1,6 +1,6 @@
 """Snapshots: the event that carries one order as one read of OR11 returned it (docs/mirakl.md 5.2)."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from datetime import datetime, timedelta
 from decimal import Decimal
 from functools import partial
@@ -10,7 +10,7 @@ from typing import Annotated, Any, Final
 from pydantic import AfterValidator, BeforeValidator, Field
 
 from adapters.errors import Unreadable, UnreadableReason
-from adapters.messages.cloudevents import CloudEvent, Headers, attribute, from_record
+from adapters.messages.cloudevents import CloudEvent, Headers, attribute, envelope_of
 from adapters.messages.contents import contents_of
 from adapters.messages.fields import Instant, Loose, Message, Text
 from adapters.messages.identity import digests_of
@@ -265,9 +265,10 @@ def seal_snapshot(
 
     `left_out`: for a shop, codes of custom fields that its imports do not carry.
     """
-    event = from_record(value, headers)
-    if event is None:
+    found = envelope_of(value, headers)
+    if found is None:
         return None
+    event, data = found
     if event.type != SNAPSHOT_TYPE:
         raise Unreadable(UnreadableReason.UNKNOWN_TYPE)
     shop = attribute(event.extensions, "shop")
@@ -276,12 +277,15 @@ def seal_snapshot(
     read_at = instant(attribute(event.extensions, "readat"))
     if read_at is None:
         raise Unreadable(UnreadableReason.BAD_FIELD, "readat")
-    opened = partial(_opened, event, shop, read_at, left_out.get(shop, ()))
+    opened = partial(_opened, event, data, shop, read_at, left_out.get(shop, ()))
     return Sealed(event.source, event.id, shop, event.subject, Trigger.SNAPSHOT, opened)
 
 
-def _opened(event: CloudEvent, shop: str, read_at: datetime, left_out: Collection[str]) -> Event:
-    order_id, snapshot, references = read_of(event.data, read_at, left_out)
+def _opened(
+    event: CloudEvent, data: Callable[[], bytes], shop: str, read_at: datetime, left_out: Collection[str]
+) -> Event:
+    raw = data()
+    order_id, snapshot, references = read_of(raw, read_at, left_out)
     if order_id != event.subject:
         raise Unreadable(UnreadableReason.BAD_FIELD, "subject")
     return Event(
@@ -292,7 +296,7 @@ def _opened(event: CloudEvent, shop: str, read_at: datetime, left_out: Collectio
         trigger=Trigger.SNAPSHOT,
         at=event.time,
         new_facts=snapshot_facts(snapshot),
-        raw=event.data,
+        raw=raw,
         digest=snapshot.digest,
         references=references,
         note={"mirakl_state": snapshot.state},
