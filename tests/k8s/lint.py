@@ -1,7 +1,7 @@
 """What checkov, kube-score and hadolint find in the rendered manifests and the Dockerfile, and why a finding stays.
 
-checkov and hadolint come from PyPI, into an environment of their own. kube-score is a Go module, which takes a minute
-to build. `make k8s-lint` runs all three and prints the reasons.
+checkov, hadolint and Grafana's model of dashboards come from PyPI, into an environment of their own. kube-score is a Go
+module, which takes a minute to build. `make k8s-lint` runs the linters and prints the reasons.
 """
 
 import json
@@ -115,6 +115,11 @@ def kube_score(files: Iterable[Path]) -> Findings:
         graded = [line for line in lines if line.startswith(("[CRITICAL]", "[WARNING]"))]
         found += [(line.split(": ", 1)[1].rsplit(") ", 1)[-1], file.stem) for line in graded]
     return _by_check(found)
+
+
+def unknown_to_grafana(dashboard: Path) -> list[str]:
+    """The fields of a dashboard that Grafana's own model does not know."""
+    return _said([_of_pypi("python"), str(Path(__file__).with_name("grafana_model.py")), str(dashboard)]).splitlines()
 
 
 def _by_check(pairs: Iterable[tuple[str, str]]) -> Findings:

@@ -13,6 +13,7 @@ import signal
 import sys
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -131,11 +132,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--list", action="store_true", help="print the sicknesses, and end")
     parser.add_argument("--json", action="store_true", help="print the results as JSON")
     parser.add_argument("--keep", action="store_true", help="keep the folder with the logs also if all is well")
+    parser.add_argument("--seconds", type=float, metavar="N", help="let each sickness last so long")
     given = parser.parse_args(arguments)
     unknown = [name for name in given.only or () if name not in BY_NAME]
     if unknown:
         parser.error(f"no such sickness: {', '.join(unknown)}; --list shows them")
     chosen = [one for one in ALL if not given.only or one.name in given.only]
+    if given.seconds:  # what waited for longer takes longer afterwards
+        chosen = [
+            replace(one, seconds=given.seconds, recovery_seconds=one.recovery_seconds + given.seconds / 2)
+            for one in chosen
+        ]
     notes = Console(stderr=True)
     console = Console(width=None if sys.stdout.isatty() else FILE_WIDTH)
     if given.list:

@@ -1,13 +1,15 @@
 """Prometheus with our rules sees alerts of `demo --chaos` fire and resolve: on Kafka and PostgreSQL, in many processes.
 
-A process is killed every six seconds meanwhile. OrdersLoopFailing is not among these alerts: a loop has to fail for a
-minute in one process, and few processes live so long here (test_fires.py sees it).
+A process is killed every six seconds meanwhile. For OrdersLoopFailing a loop has to fail for a minute in one process.
+So while it is waited for, a process is killed every 20 seconds only.
 """
 
 import io
+from collections.abc import Callable
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
+import psycopg
 import pytest
 import sqlalchemy as sa
 from rich.console import Console
@@ -18,9 +20,10 @@ from adapters.store import orders as order_rows
 from adapters.store.transaction import Store
 from consumer import config
 from consumer.config import ENV_PREFIX
+from consumer.demo import full
 from consumer.demo.desk import Desk, desk_of
 from consumer.demo.fleet import Fleet
-from consumer.demo.full import full_demo
+from consumer.demo.full import CHAOS_EVERY_SECONDS, full_demo
 from tests.engines import needs
 from tests.watch.prometheus import Prometheus, is_installed
 from tests.watch.scene import MANY, call_back_garbage
@@ -30,6 +33,9 @@ from tests.watch.test_fires import FACTOR, FIRST
 OF_HELD: Final = frozenset({"OrdersNeedAttention", "OrdersAcceptanceDeadlineNear"})
 #: Mirakl refuses what was not accepted within this time. The scaled limit of 240 s is longer, so it is always near.
 ACCEPT_WITHIN_SECONDS: Final = 235
+#: Fires when another session locks the orders.
+LOOP: Final = "OrdersLoopFailing"
+SLOW_CHAOS_SECONDS: Final = 20.0
 #: Far beyond the end of the topic.
 TOO_FAR: Final = 1_000_000
 
@@ -37,12 +43,15 @@ TOO_FAR: Final = 1_000_000
 class Night:
     """What goes wrong during the demo, and what Prometheus sees of it."""
 
-    def __init__(self, folder: Path, store: Store) -> None:
-        self.folder, self.store = folder, store
+    def __init__(
+        self, folder: Path, store: Store, other: "psycopg.Connection[Any]", pace: Callable[[float], None]
+    ) -> None:
+        """`other`: another session at the database. `pace` sets how often a process is killed."""
+        self.folder, self.store, self._other, self._pace = folder, store, other, pace
         self.fired: set[str] = set()
         self.resolved: set[str] = set()
         self.prometheus: Prometheus | None = None
-        self._todo = [self._harm, self._all_fired, self._others_resolved, self._held_resolved]
+        self._todo = [self._harm, self._all_fired, self._loop_failed, self._others_resolved, self._held_resolved]
         self._world: SimulatedWorld
         self._fleet: Fleet
         self._desk: Desk
@@ -90,10 +99,21 @@ class Night:
         return True
 
     def _all_fired(self) -> bool:
-        """When all have fired, everything is cured but for the order that is held: it keeps the demo from its end."""
+        """When all have fired, another session locks the orders: consumers and workers stand still."""
         self.fired |= self._firing()
         if not self.fired >= FIRST:
             return False
+        self._other.execute("LOCK TABLE orders IN SHARE MODE")
+        self._pace(SLOW_CHAOS_SECONDS)
+        return True
+
+    def _loop_failed(self) -> bool:
+        """When a loop has failed, all is cured but for the order that is held: it keeps the demo from its end."""
+        if LOOP not in self._names():
+            return False
+        self.fired.add(LOOP)
+        self._other.rollback()
+        self._pace(CHAOS_EVERY_SECONDS)
         for simulator in self._world.mirakl.values():
             simulator.knobs.faults.clear()
         self._sql("UPDATE dead_letters SET state = 'discarded'")
@@ -103,12 +123,16 @@ class Night:
         return True
 
     def _others_resolved(self) -> bool:
-        self.resolved |= FIRST - self._firing() - OF_HELD
-        return self.resolved == FIRST - OF_HELD and not self._desk.decide("alpha", self._held, "release")
+        self.resolved |= (FIRST | {LOOP}) - self._firing() - (self._names() & {LOOP}) - OF_HELD
+        return self.resolved == (FIRST | {LOOP}) - OF_HELD and not self._desk.decide("alpha", self._held, "release")
 
     def _held_resolved(self) -> bool:
         self.resolved |= FIRST - self._firing()
-        return self.resolved == FIRST
+        return self.resolved == FIRST | {LOOP}
+
+    def _names(self) -> set[str]:
+        assert self.prometheus is not None
+        return self.prometheus.firing()
 
     def _sql(self, statement: str) -> None:
         with self.store.transaction() as tx:
@@ -122,7 +146,8 @@ def test_alerts_fire_and_resolve_while_processes_are_killed(
     needs("" if is_installed() else "prometheus, Debian's package")
     monkeypatch.setenv(f"{ENV_PREFIX}SHOPS__ALPHA__DEADLINES__ACCEPT_WITHIN_HOURS", str(ACCEPT_WITHIN_SECONDS / 3600))
     store, out = Store(postgres_url), io.StringIO()
-    night = Night(tmp_path, store)
+    other = psycopg.connect(postgres_url.replace("+psycopg", ""))
+    night = Night(tmp_path, store, other, lambda seconds: monkeypatch.setattr(full, "CHAOS_EVERY_SECONDS", seconds))
     try:
         outcome = full_demo(
             orders=40,
@@ -136,10 +161,11 @@ def test_alerts_fire_and_resolve_while_processes_are_killed(
             on_look=night.look,
         )
     finally:
+        other.close()
         store.close()
         if night.prometheus is not None:
             night.prometheus.stop()
-    assert night.fired == FIRST, out.getvalue()
+    assert night.fired == FIRST | {LOOP}, out.getvalue()
     assert night.is_over, f"resolved: {night.resolved}\n{out.getvalue()}"
     assert outcome.passed, out.getvalue()
     assert "had died and was started again" in out.getvalue()
