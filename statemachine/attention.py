@@ -64,6 +64,7 @@ from statemachine.readings import (
     is_sent,
     last_answer,
     last_decision,
+    lines_left_out,
     ordered_pieces,
     sent_more_at,
     sent_quantity,
@@ -373,11 +374,11 @@ def _in_oms_hands(facts: Facts, policy: Policy, snapshot: Snapshot, state: State
 def _changed_lines(facts: Facts, snapshot: Snapshot, state: State) -> tuple[list[str], list[str]]:
     """Name the lines of which Mirakl withdrew something since the import, and those of which it shows more to send.
 
-    A line counts in the first list if the OMS has or may have it, and (1) all of it is withdrawn, or (2) a part is
-    withdrawn that was not known before, or (3) Mirakl shows fewer pieces, or (4) all of it is withdrawn, a person
-    settled that, and the OMS reports a parcel with it since. It counts in the second list if (5) the import left it out
-    and it is to be sent now, or (6) Mirakl shows more pieces, or (7) a part that a person settled as withdrawn is not
-    withdrawn any more.
+    A line counts in the first list if the OMS has or may have it, and (1) all of it is withdrawn, or the newest read
+    leaves it out, or (2) a part is withdrawn that was not known before, or (3) Mirakl shows fewer pieces, or (4) all of
+    it is withdrawn, a person settled that, and the OMS reports a parcel with it since. It counts in the second list if
+    (5) the import left it out and it is to be sent now, or (6) Mirakl shows more pieces, or (7) a part that a person
+    settled as withdrawn is not withdrawn any more.
 
     Before means: in what the import sent (if somebody else sent it: in the baseline) or, if a person settled a change
     of the line since, in what the settle names. If the OMS may have got one of several payloads, each counts. What was
@@ -385,7 +386,7 @@ def _changed_lines(facts: Facts, snapshot: Snapshot, state: State) -> tuple[list
     that the OMS sent or ended does not count either, because nobody can change it in the OMS.
     """
     fewer, more, in_oms = [], [], _pieces_in_oms(facts, snapshot)
-    for line in snapshot.lines:
+    for line in (*snapshot.lines, *lines_left_out(facts)):
         befores, now = in_oms.get(line.id, ()), _pieces_now(snapshot, line)
         if befores and (line.is_owed or _is_withdrawn(facts, line)):
             less = [before for before in befores if now.is_less_than(before)]

@@ -226,7 +226,8 @@ class Dispatch:
     covers: str = ""  # of a status: "order", or "part" if the shop had may_split at that time; "" for a parcel
     dated: bool = True  # False: a parcel whose report names no dispatch_datetime, or one after the report
     told_at: datetime = EPOCH  # when the OMS reported it; EPOCH: stored by a version that did not keep it
-    #: (line id, pieces) that a person who vouches saw to be sent; 0 pieces: Mirakl named no number.
+    #: (line id, pieces) that a person who vouches saw to be sent. 0 pieces: Mirakl named no number. Below 0: so many
+    #: pieces, of which Mirakl had taken back a part.
     vouched: tuple[tuple[str, int], ...] = EVERY_LINE
     #: False: the report names no dispatch_datetime at all, so only `told_at` tells how new its tracking is.
     timed: bool = True

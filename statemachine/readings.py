@@ -29,7 +29,7 @@ from statemachine.facts import (
     Withdrawn,
 )
 from statemachine.payloads import our_payloads, what_oms_got
-from statemachine.settled import settled_pieces
+from statemachine.settled import settled_pieces, taken_out
 
 # -- Mirakl and the OMS ------------------------------------------------------------------------------------------
 
@@ -74,10 +74,19 @@ def was_shipped(facts: Facts, workflow: str) -> bool:
 
 
 def is_sent(facts: Facts, line: Line) -> bool:
-    """Whether a dispatched status covers the line, or the parcels hold all its pieces (docs/kornitx.md 9.5)."""
-    if any(covers(facts, dispatch, line) for dispatch in facts.dispatches if dispatch.covers):
-        return True
-    return in_parcels(facts, line)
+    """Whether dispatched statuses cover the line in every part, or the parcels hold all its pieces (docs/kornitx.md
+    9.5)."""
+    sent = {dispatch.oms_id for dispatch in facts.dispatches if dispatch.covers and covers(facts, dispatch, line)}
+    return VOUCHED in sent or (bool(sent) and not _waits_in_parts(facts, line, sent)) or in_parcels(facts, line)
+
+
+def _waits_in_parts(facts: Facts, line: Line, sent: AbstractSet[int]) -> bool:
+    """Whether the parts in `sent` have some pieces of the line, and another part has more that have not left, and that
+    the OMS did not end."""
+    holders = {part.oms_id for part in facts.parts if line.id in part.lines}
+    return bool(holders & sent) and any(
+        not (is_ended_in_oms(facts, one, line.id) or _left_from(facts, one, line)) for one in holders - sent
+    )
 
 
 def in_parcels(facts: Facts, line: Line) -> bool:
@@ -118,11 +127,14 @@ def covers(facts: Facts, dispatch: Dispatch, line: Line) -> bool:
 
 
 def _is_vouched(dispatch: Dispatch, line: Line) -> bool:
-    """Whether the person who vouches saw these pieces. A line that is not to be sent now adds nothing to send."""
+    """Whether the person who vouches saw these pieces. A line that is not to be sent now adds nothing to send. A vouch
+    for a line of which a part was taken back covers no piece that is to be sent again."""
     if not line.is_owed or dispatch.vouched == EVERY_LINE:
         return True
     saw = dict(dispatch.vouched).get(line.id)
-    return saw is not None and (saw == 0 or line.quantity is None or line.quantity <= saw)
+    if saw is None or (saw < 0 and line.withdrawn is not Withdrawn.PART):
+        return False
+    return saw == 0 or line.quantity is None or line.quantity <= abs(saw)
 
 
 def is_vouched(facts: Facts, *lines: Line) -> bool:
@@ -290,9 +302,17 @@ def _most_together(reports: _Numbers) -> int:
     return max((len(numbers) for numbers in reports.values()), default=0)
 
 
+def lines_left_out(facts: Facts) -> tuple[Line, ...]:
+    """Lines that the OMS got, or may have got, and that the newest read does not show: nothing of them is owed now."""
+    shown = {line.id for line in facts.snapshot.lines} if facts.snapshot else set()
+    sent = dict.fromkeys(line for got in what_oms_got(facts) for line, pieces in got.items if pieces)
+    return tuple(Line(line_id, quantity=0) for line_id in sent if line_id not in shown) if facts.snapshot else ()
+
+
 @asked_once
 def all_sent(facts: Facts) -> bool:
-    """Whether the OMS sent every owed line. Lines that it ended do not count.
+    """Whether the OMS sent every owed line. Lines that it ended do not count. A line that the newest read leaves out
+    counts until a person settles that it was taken out: Mirakl says of it neither that it is owed nor that it is not.
 
     If no line is owed any more: whether Mirakl shows the order shipped, or the OMS sent every line. False as long as
     nothing was reported sent.
@@ -303,6 +323,7 @@ def all_sent(facts: Facts) -> bool:
     if not owed and facts.snapshot.state in AFTER_SHIPPING:
         return True
     lines = owed or facts.snapshot.lines
+    lines += tuple(one for one in lines_left_out(facts) if lines and taken_out(facts, one.id) is None)
     if facts.cancellations:  # a dispatch though the OMS ended every line: it made them again, so every line counts
         lines = tuple(line for line in lines if not is_ended_everywhere(facts, line.id)) or lines
     return bool(lines) and all(is_sent(facts, line) for line in lines)

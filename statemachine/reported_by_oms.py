@@ -1,20 +1,23 @@
 """The rules by which what the OMS reported on an order needs a person."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Final
 
 from statemachine.canceled_by_oms import reasons_of_cancellations
 from statemachine.commands import CommandKind
-from statemachine.facts import VOUCHED, Facts
+from statemachine.facts import Facts, Line
 from statemachine.ids_in_text import written
 from statemachine.in_oms import unfinished_parts
 from statemachine.payloads import our_payloads
 from statemachine.readings import (
     alive_parts,
     all_sent,
+    covers,
     is_pending,
+    is_vouched,
     last_answer,
     lines_not_imported,
+    parts_in_oms,
     shown_pieces,
     unsent_parts,
 )
@@ -62,14 +65,22 @@ def _waits_for_the_rest(facts: Facts, state: State) -> bool:
 
 def _stopped(facts: Facts) -> Iterator[Attention]:
     """The OMS's orders that wait for a person, by their newest status. Of two statuses with the same time the one that
-    is no stop counts: it came later, or the next report shows the stop again. An order that a dispatched status covers
-    does not wait, even if its stop has a later time."""
+    is no stop counts: it came later, or the next report shows the stop again. An order of which a dispatched status
+    covers every line that is owed does not wait, even if its stop has a later time."""
     in_order = sorted(facts.statuses, key=lambda one: (one.at, one.status not in _STOPPED, one.status))
     newest = {one.oms_id: one.status for one in in_order}
-    left = {one.oms_id for one in facts.dispatches if one.covers}
+    owed = facts.snapshot.owed_lines if facts.snapshot else ()
     for oms_id, status in newest.items():
-        if status in _STOPPED and not left & {oms_id, VOUCHED}:
+        if status in _STOPPED and not (_has_left(facts, oms_id, owed) or is_vouched(facts, *owed)):
             yield Attention(_STOPPED[status], str(oms_id))
+
+
+def _has_left(facts: Facts, oms_id: int, owed: Sequence[Line]) -> bool:
+    """Whether a dispatched status of this order of the OMS covers each owed line that it has, or may have."""
+    own = parts_in_oms(facts).get(oms_id)
+    lines = [line for line in owed if not own or line.id in own]
+    statuses = [one for one in facts.dispatches if one.covers and one.oms_id == oms_id]
+    return any(all(covers(facts, one, line) for line in lines) for one in statuses)
 
 
 def _imported_otherwise(facts: Facts) -> list[str]:

@@ -94,14 +94,17 @@ def settled_pieces(facts: Facts, since: datetime) -> dict[str, list[Pieces]]:
 
 
 def _pieces_left(facts: Facts, decision: Decision, line_id: str) -> int | None:
-    """How many pieces of the line had left when the decision was made, at least. None: a status said that all had."""
-    others = {part.oms_id for part in facts.parts if part.lines}
-    others -= {part.oms_id for part in facts.parts if line_id in part.lines}
+    """How many pieces of the line had left when the decision was made, at least. None: statuses said that all had."""
     known = [one for one in facts.dispatches if Begun(told_at=one.told_at).is_known_to(decision)]
-    if any(one.covers == "order" or (one.covers and one.oms_id not in others) for one in known):
+    sent = {one.oms_id for one in known if one.covers}
+    holders = {part.oms_id for part in facts.parts if line_id in part.lines}
+    others = {part.oms_id for part in facts.parts if part.lines} - holders
+    if holders <= sent and (sent - others or any(one.covers == "order" for one in known)):
         return None
-    parcels = {(one.oms_id, one.items, one.at if one.dated else None) for one in known}
-    return sum(dict(items).get(line_id, 0) for _, items, _ in parcels)
+    held = {(part.oms_id, number) for part in facts.parts for line, number in part.quantities if line == line_id}
+    of_parts = sum(number for oms_id, number in held if oms_id in sent)
+    parcels = {(one.oms_id, one.items, one.at if one.dated else None) for one in known if one.oms_id not in sent}
+    return of_parts + sum(dict(items).get(line_id, 0) for _, items, _ in parcels)
 
 
 def settled_contents(facts: Facts, since: datetime) -> dict[str, str]:

@@ -11,7 +11,7 @@ from consumer.operations.instants import to_the_second
 from statemachine.commands import Policy
 from statemachine.facts import EPOCH, Facts, Line, Snapshot, Tracking
 from statemachine.ids_in_text import named_in
-from statemachine.readings import alive_parts
+from statemachine.readings import alive_parts, lines_left_out
 from statemachine.reason_of_order import Attention
 
 
@@ -49,9 +49,10 @@ def shown_lines(facts: Facts) -> tuple[Line, ...]:
 
 
 def lines_named_in(one: Attention, facts: Facts) -> list[Line]:
-    """The lines of the order that the detail of the reason names."""
-    ids = named_in(one.detail, [line.id for line in shown_lines(facts)])
-    return [line for line in shown_lines(facts) if line.id in ids]
+    """The lines of the order that the detail of the reason names, also those that the newest read leaves out."""
+    lines = (*shown_lines(facts), *lines_left_out(facts))
+    ids = named_in(one.detail, [line.id for line in lines])
+    return [line for line in lines if line.id in ids]
 
 
 def mirakl_shows(snapshot: Snapshot | None) -> str:

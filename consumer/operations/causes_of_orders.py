@@ -264,6 +264,8 @@ def _lines_canceled(case: Case) -> str:
 
 def _left_over(case: Case, line: Line) -> str:
     """What Mirakl shows of a line of which a person has to take out pieces, or all."""
+    if line not in shown_lines(case.facts):
+        return "the newest read does not show this line"
     if not line.is_owed:
         return f"none is to be sent any more: Mirakl shows {_state_of(line)}"
     if line.withdrawn is Withdrawn.PART:

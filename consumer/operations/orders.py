@@ -34,6 +34,7 @@ from statemachine.facts import (
     Facts,
     Handover,
     Tracking,
+    Withdrawn,
 )
 from statemachine.occurrences import seen_in
 from statemachine.payloads import import_known, may_be_in_oms, possible_imports, settle_as_imported
@@ -184,9 +185,11 @@ def new_facts(store: Store, order: OrderRow, act: Act) -> Facts:
 
 
 def _to_be_sent(order: OrderRow) -> tuple[tuple[str, int], ...]:
-    """The lines and pieces that Mirakl shows to be sent. A vouch covers these, and none that are added later."""
+    """The lines and pieces that Mirakl shows to be sent (`Dispatch.vouched`). A vouch covers these, and none that are
+    added later."""
     owed = order.facts.snapshot.owed_lines if order.facts.snapshot else ()
-    return tuple(sorted((line.id, line.quantity or 0) for line in owed))
+    signs = {Withdrawn.PART: -1}
+    return tuple(sorted((line.id, signs.get(line.withdrawn, 1) * (line.quantity or 0)) for line in owed))
 
 
 def _imported_by_hand(order: OrderRow, at: datetime) -> tuple[Handover, ...]:
