@@ -36,6 +36,7 @@ from tests.adapters.log.worlds import (
     publish,
     seek_to_start,
 )
+from tests.support import LONG, Meanwhile
 
 
 @pytest.fixture(params=["embedded", "kafka"])
@@ -102,6 +103,16 @@ def test_a_clock_that_is_set_back_reorders_and_loses_nothing(world: World) -> No
     reader = world.reader("g", [ONE])
     polls = [reader.poll(1, world.patience_seconds) for _ in range(3)]
     assert [[record.value for record in records] for records in polls] == [[b"1"], [b"2"], []]
+
+
+def test_a_poll_that_waits_returns_when_a_record_comes(world: World) -> None:
+    reader = world.reader("g", [ONE])
+    publish(world, ("k", "1"))
+    assert by_key(drain(world, reader)) == {"k": ["1"]}
+    waiting = Meanwhile(lambda: reader.poll(10, 2 * LONG))
+    assert waiting.waits()
+    publish(world, ("k", "2"))
+    assert by_key(waiting.result()) == {"k": ["2"]}
 
 
 def test_offsets_of_a_partition_have_no_gaps(world: World) -> None:
