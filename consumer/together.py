@@ -18,14 +18,20 @@ class _Place(Generic[T, R]):
 
     def __init__(self, item: T) -> None:
         self.item = item
-        self.woken = threading.Event()
+        # A lock that this thread acquires and another one releases: an Event is a condition around such a lock, which
+        # the woken thread has to acquire too, often while the one that wakes still holds it.
+        self.woken = threading.Lock()
+        self.woken.acquire()
         self.outcome: R | BaseException | None = None
         self.is_done = False
 
     def finish(self, outcome: R | BaseException) -> None:
         self.outcome = outcome
         self.is_done = True
-        self.woken.set()
+        self.wake()
+
+    def wake(self) -> None:
+        self.woken.release()
 
 
 class Together(Generic[T, R]):
@@ -51,7 +57,7 @@ class Together(Generic[T, R]):
             self._queue.append(place)
             waits, self._works = self._works, True
         if waits:
-            place.woken.wait()
+            place.woken.acquire()
         if not place.is_done:  # this thread works now, and is first in the queue
             self._lead()
         outcome = place.outcome
@@ -71,6 +77,6 @@ class Together(Generic[T, R]):
             successor = self._queue[0] if self._queue else None
             self._works = successor is not None
         if successor is not None:
-            successor.woken.set()
+            successor.wake()
         for place, outcome in zip(batch, outcomes, strict=True):
             place.finish(outcome)
