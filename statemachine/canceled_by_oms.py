@@ -7,7 +7,7 @@ from typing import Final
 from statemachine.facts import EPOCH, Cancellation, Decision, DecisionKind, Facts, NotShown
 from statemachine.ids_in_text import entries, read, written
 from statemachine.occurrences import Begun
-from statemachine.readings import is_ended_in_oms, is_sent, parts_in_oms
+from statemachine.readings import is_ended_in_oms, is_sent, may_have, parts_in_oms
 from statemachine.reason_of_order import Attention
 from statemachine.reasons import Reason
 from statemachine.receipts import cancellations_once
@@ -76,5 +76,4 @@ def _not_owed_at_settles(facts: Facts, what: Attention) -> Iterator[tuple[Decisi
 
 def _nobody_makes(facts: Facts, line_id: str) -> bool:
     """Whether the OMS canceled the line in each of its orders that has or may have it, as far as is known."""
-    lines_of = parts_in_oms(facts).items()
-    return all(is_ended_in_oms(facts, one, line_id) or (lines and line_id not in lines) for one, lines in lines_of)
+    return all(is_ended_in_oms(facts, one, line_id) for one in may_have(facts, line_id))

@@ -16,11 +16,12 @@ from statemachine.readings import (
     is_sent,
     is_vouched,
     last_answer,
+    may_have,
     parts_in_oms,
     sent_more_at,
 )
 from statemachine.receipts import repeats
-from statemachine.settled import settled_contents
+from statemachine.settled import settled_contents, settled_pieces
 
 #: Statuses in which the OMS makes nothing: a question, canceled, on hold (docs/kornitx.md 8.1).
 STANDING_STILL: Final = (32, 128, 256)
@@ -30,12 +31,11 @@ def is_done_in_oms(facts: Facts, line: Line) -> bool:
     """Whether the OMS itself sent or ended the line in every part that has it, or a person vouches for the order.
 
     Parcels count for the line, whatever part they are of. A dispatched status and a cancellation count for their own
-    part only. If no part is known to have the line, any may have it, so all parts have to be sent or ended.
+    part only. A part of which no line is known may have it. If none is known to have it, all have to be sent or ended.
     """
     if is_vouched(facts, line) or in_parcels(facts, line):
         return True
-    lines_of = parts_in_oms(facts)
-    holders = [oms_id for oms_id, lines in lines_of.items() if line.id in lines] or list(lines_of)
+    holders = may_have(facts, line.id) or list(parts_in_oms(facts))
     sent = {dispatch.oms_id for dispatch in facts.dispatches if dispatch.covers}
     return bool(holders) and all(oms_id in sent or is_ended_in_oms(facts, oms_id, line.id) for oms_id in holders)
 
@@ -43,8 +43,9 @@ def is_done_in_oms(facts: Facts, line: Line) -> bool:
 def has_left(facts: Facts, line: Line) -> bool:
     """Whether goods of the line are on their way: parcels hold all its pieces, or it was sent by a status or a person.
 
-    A dispatched status sends no line that the OMS never got, and none that the OMS canceled while it made others. The
-    rules of OR24 do not need this: they ask about owed lines.
+    A dispatched status sends no line that the OMS never got, none that the OMS canceled while it made others, and none
+    that a person settled as stopped, if parcels name others. The rules of OR24 do not need this: they ask about owed
+    lines.
     """
     return is_sent(facts, line) and (in_parcels(facts, line) or not _cannot_leave(facts, line))
 
@@ -52,6 +53,10 @@ def has_left(facts: Facts, line: Line) -> bool:
 def _cannot_leave(facts: Facts, line: Line) -> bool:
     if is_vouched(facts, line):
         return False
+    listed = {name for one in facts.dispatches for name, _ in one.items}
+    settled = settled_pieces(facts, EPOCH).get(line.id)
+    if settled and settled[-1].number == 0 and listed and line.id not in listed:
+        return True
     got = what_oms_got(facts)
     in_oms = {line_id for lines in parts_in_oms(facts).values() for line_id in lines}
     never_got = bool(got) and line.id not in in_oms and all(not dict(one.items).get(line.id, 0) for one in got)

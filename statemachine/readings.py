@@ -123,7 +123,7 @@ def covers(facts: Facts, dispatch: Dispatch, line: Line) -> bool:
     if dispatch.covers == "order":
         return line.id not in lines_not_imported(facts) and not _lists_parcels_only(facts, dispatch.oms_id)
     own = {line_id for part in facts.parts if part.oms_id == dispatch.oms_id for line_id in part.lines}
-    return line.id in own if own else is_ended_everywhere(facts, line.id)
+    return line.id in own if own else _is_ended_where_known(facts, line.id)
 
 
 def _is_vouched(dispatch: Dispatch, line: Line) -> bool:
@@ -248,8 +248,20 @@ def is_ended_in_oms(facts: Facts, oms_id: int, line_id: str) -> bool:
     return canceled > 0 and (bool(known) or not ordered) and canceled >= max(known, default=1)
 
 
+def may_have(facts: Facts, line_id: str) -> list[int]:
+    """The OMS's orders that have this line, or of which no line is known, so that they may have it."""
+    return [oms_id for oms_id, lines in parts_in_oms(facts).items() if line_id in lines or not lines]
+
+
 def is_ended_everywhere(facts: Facts, line_id: str) -> bool:
-    """Whether parts have this line, and the OMS ended it in each of them. Then the order does not wait for it."""
+    """Whether the OMS ended this line in each of its orders that has it, or may have it."""
+    known = _is_ended_where_known(facts, line_id)
+    return known and all(is_ended_in_oms(facts, oms_id, line_id) for oms_id in may_have(facts, line_id))
+
+
+def _is_ended_where_known(facts: Facts, line_id: str) -> bool:
+    """Whether parts are known to have this line, and the OMS ended it in each of them. Then the order does not wait for
+    it, and a part whose lines are not known may have it now."""
     holders = [oms_id for oms_id, lines in parts_in_oms(facts).items() if line_id in lines]
     return bool(holders) and all(is_ended_in_oms(facts, oms_id, line_id) for oms_id in holders)
 
@@ -325,7 +337,7 @@ def all_sent(facts: Facts) -> bool:
     lines = owed or facts.snapshot.lines
     lines += tuple(one for one in lines_left_out(facts) if lines and taken_out(facts, one.id) is None)
     if facts.cancellations:  # a dispatch though the OMS ended every line: it made them again, so every line counts
-        lines = tuple(line for line in lines if not is_ended_everywhere(facts, line.id)) or lines
+        lines = tuple(line for line in lines if not _is_ended_where_known(facts, line.id)) or lines
     return bool(lines) and all(is_sent(facts, line) for line in lines)
 
 

@@ -21,7 +21,7 @@ from consumer.operations.stops import stopping, what_follows, who_ends
 from consumer.operations.timeline import what_happened
 from statemachine.commands import Command, CommandKind, CommandState, Policy
 from statemachine.events import Trigger
-from statemachine.facts import DEBIT, DecisionKind, Facts
+from statemachine.facts import AFTER_SHIPPING, DEBIT, DecisionKind, Facts
 from statemachine.payloads import import_known, may_be_in_oms
 from statemachine.plan import awaits_read_after, plan
 from statemachine.readings import (
@@ -312,11 +312,21 @@ def _imported(order: OrderRow) -> str:
     if stopped:
         return f"a person in the OMS: {'; '.join(stopped)}"
     if _nothing_owed(facts):
-        return "Mirakl to show it canceled; no line is open, so ask the operator to cancel it"
+        return _end_of_lines(facts)
     if is_canceled_by_oms(facts):
         return "a person: the OMS canceled all of it, so nobody there makes it"
     rest, money = _the_rest(facts) or "the OMS to report that it sent the goods", money_awaited(facts)
     return f"{rest}; {money}" if money else rest
+
+
+def _end_of_lines(facts: Facts) -> str:
+    """What an imported order waits for of which no line is to be sent."""
+    lines = facts.snapshot.lines if facts.snapshot else ()
+    if any(line.has_incident for line in lines):
+        return "Mirakl to show how the incident ends"
+    if any(line.state in AFTER_SHIPPING or line.shipped for line in lines if not line.is_taken_back):
+        return "Mirakl to show it shipped, as it does its lines"
+    return "Mirakl to show it canceled; no line is open, so ask the operator to cancel it"
 
 
 def _the_rest(facts: Facts) -> str:

@@ -207,7 +207,7 @@ def _imported_by_hand(order: OrderRow, at: datetime) -> tuple[Handover, ...]:
 
 
 def _to_handle(order: OrderRow, commands: Sequence[CommandRow], call: str) -> CommandKey:
-    """The call that a person did by hand: the named one, or the only one that is due or ended without success.
+    """The call that a person did by hand: the named one, or the only one that is due, is held or ended without success.
 
     Raises NotPossible if there is no such call, if there are several and none is named, or if the call is under way.
     """
@@ -216,6 +216,8 @@ def _to_handle(order: OrderRow, commands: Sequence[CommandRow], call: str) -> Co
     ended = [one for one in _without_success(order, commands) if one.kind in failed]
     # Of several calls of one kind, a live one counts before one that has ended.
     found = {one.kind: one for one in [*ended, *(one for one in commands if one.state.is_live)]}
+    if CommandKind.IMPORT not in found and call in ("", CommandKind.IMPORT) and _is_import_held(order):
+        return CommandKey(CommandKind.IMPORT, "", max((one.round + 1 for one in commands), default=0))
     if call and call not in found:
         raise NotPossible(
             f"{_name(order)}: {call} is not due, and did not fail; to handle: {', '.join(found) or 'none'}"
@@ -228,6 +230,12 @@ def _to_handle(order: OrderRow, commands: Sequence[CommandRow], call: str) -> Co
     if one.state is CommandState.LEASED:
         raise NotPossible(f"{_name(order)}: {one.kind} is under way; wait for its outcome")
     return one.key
+
+
+def _is_import_held(order: OrderRow) -> bool:
+    """Whether only a reason for a person keeps the order from being imported. The person may enter it in the OMS."""
+    held = any(CommandKind.IMPORT in one.about.holds for one in order.attention)
+    return held and order.state is State.SHIPPING and not order.facts.dispatches
 
 
 def _require_unsent(order: OrderRow, commands: Sequence[CommandRow], tracking: Tracking) -> None:

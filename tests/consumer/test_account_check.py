@@ -190,7 +190,7 @@ def test_the_start_and_the_hand_compare_currency_and_payment_workflow(rig: Rig) 
     assert [(one.field, one.found) for one in by_hand(rig)] == found
 
 
-@pytest.mark.parametrize("status", [403, 500])
+@pytest.mark.parametrize("status", [403, 404, 500])
 def test_features_that_cannot_be_read_are_not_wrong(rig: Rig, status: int) -> None:
     rig.mirakl["alpha"].knobs.faults.append(Fault("PC01", "answer", status=status))
     assert not any(one.wrong for one in by_hand(rig))

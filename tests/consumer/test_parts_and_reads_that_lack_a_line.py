@@ -123,6 +123,75 @@ def test_pieces_in_another_part_count_as_stopped_when_the_incident_of_their_line
     assert "shipped" not in rig.effects()
 
 
+def made_again_as_99(rig: Rig, lines: int) -> None:
+    """The OMS cancels the order and makes it again under another id, whose lines are not known."""
+    rig.imported(lines=lines)
+    tell(rig, rig.row().facts.parts[0].oms_id, 128)
+    tell(rig, 99, 4)
+    decide(rig, DecisionKind.SETTLE, "oms_canceled")
+    assert rig.attention() == []
+
+
+def test_a_line_that_is_refunded_while_the_oms_makes_the_order_again_is_to_be_stopped_there(rig: Rig) -> None:
+    made_again_as_99(rig, lines=2)
+    refund(rig, L1)
+    canceled = told(rig)["lines_canceled_after_import"]
+    assert canceled.cure.startswith("Take them out in the OMS")
+    assert "canceled by the OMS" not in canceled.cause
+
+
+def test_a_line_that_is_shipped_elsewhere_while_the_oms_makes_the_order_again_is_told(rig: Rig) -> None:
+    made_again_as_99(rig, lines=1)
+    change_line(rig, L1, order_line_state="SHIPPED", shipped_date="2026-03-01T12:00:00Z")
+    assert rig.attention() == ["shipped_elsewhere"]
+    explanation = operations.explanation(rig.store, rig.row(), rig.policies["alpha"], rig.clock.now())
+    assert explanation.waits_for == "Mirakl to show it shipped, as it does its lines"
+
+
+def test_an_order_that_was_made_again_under_another_id_is_shipped_when_that_has_left(rig: Rig) -> None:
+    made_again_as_99(rig, lines=2)
+    tell(rig, 99, 8)
+    assert "shipped" in rig.effects()
+
+
+def test_a_line_stopped_for_its_incident_does_not_leave_in_a_parcel_with_others(rig: Rig) -> None:
+    rig.imported(lines=2)
+    change_line(rig, L1, order_line_state="INCIDENT_OPEN")
+    explanation = operations.explanation(rig.store, rig.row(), rig.policies["alpha"], rig.clock.now())
+    assert "cancel" not in explanation.waits_for
+    decide(rig, DecisionKind.SETTLE, "line_incident")
+    tell(rig, rig.row().facts.parts[0].oms_id, 8, L2=1)
+    assert "line_incident" not in rig.attention()
+
+
+def test_an_order_whose_lines_all_have_an_incident_is_not_to_be_canceled(rig: Rig) -> None:
+    rig.imported()
+    change_line(rig, L1, order_line_state="INCIDENT_OPEN")
+    explanation = operations.explanation(rig.store, rig.row(), rig.policies["alpha"], rig.clock.now())
+    assert explanation.waits_for == "Mirakl to show how the incident ends"
+
+
+@pytest.mark.parametrize("why", ["held", "partly_withdrawn"])
+def test_an_order_that_waits_for_a_person_can_be_entered_in_the_oms_by_hand(rig: Rig, why: str) -> None:
+    rig.add("1-A", state="WAITING_DEBIT_PAYMENT", quantity=3)
+    rig.poll()
+    if why == "held":
+        decide(rig, DecisionKind.HOLD)
+    else:
+        changes.refund(rig.mirakl["alpha"], "1-A", L1, 1)
+    changes.put_in_state(rig.mirakl["alpha"], "1-A", "SHIPPING")
+    rig.poll(60)
+    assert rig.attention() == [why]
+    act = operations.Act(DecisionKind.HANDLED, "ana", "entered", rig.clock.now(), call="import_order")
+    operations.decide(rig.store, rig.orders, rig.row(), act, shops=("alpha",))
+    rig.work()
+    assert rig.state() == "imported"
+    if why == "held":
+        decide(rig, DecisionKind.RELEASE, "held")
+        rig.work()
+    assert "imported" not in rig.effects()  # no POST /order of ours
+
+
 def test_a_line_that_a_read_leaves_out_is_told_and_the_rest_is_not_shipped(rig: Rig) -> None:
     rig.imported(lines=2)
     tell(rig, rig.row().facts.parts[0].oms_id, 512, L1=1)
