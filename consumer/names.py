@@ -6,7 +6,7 @@ from typing import Final
 
 from adapters.errors import Unreadable
 from adapters.messages.json_slices import load_object
-from adapters.messages.snapshots import references_of
+from adapters.messages.references import references_of
 from adapters.ports import Clock
 from adapters.store import names as name_rows
 from adapters.store import unnamed as unnamed_rows

@@ -4,8 +4,7 @@ from collections.abc import Callable, Collection, Mapping
 from datetime import datetime, timedelta
 from decimal import Decimal
 from functools import partial
-from hashlib import sha256
-from typing import Annotated, Any, Final
+from typing import Annotated, Final
 
 from pydantic import AfterValidator, BeforeValidator, Field
 
@@ -15,7 +14,8 @@ from adapters.messages.contents import contents_of
 from adapters.messages.fields import Instant, Loose, Message, Text
 from adapters.messages.identity import digests_of
 from adapters.messages.json_slices import load_object
-from adapters.messages.text import instant, iso, storable, usable_id, web_url
+from adapters.messages.references import digest_of, references_of
+from adapters.messages.text import instant, iso, usable_id, web_url
 from statemachine.events import Event, Sealed, Trigger
 from statemachine.facts import EPOCH, Line, Snapshot, Tracking, Withdrawn, rank_of
 from statemachine.joining import snapshot_facts
@@ -151,30 +151,9 @@ def read_of(raw: bytes, read_at: datetime, left_out: Collection[str] = ()) -> tu
         accept_by=_deadline(order.acceptance_deadline, read_at),
         accepted_at=order.acceptance_decision_date or EPOCH,
         contents=contents_of(order_id, value, left_out),
-        references=_digest_of(order_id, references),
+        references=digest_of(order_id, references),
     )
     return order_id, snapshot, references
-
-
-#: The most references of an order, and the most characters of one.
-_MOST_REFERENCES: Final = 10
-_LONGEST_REFERENCE: Final = 200
-
-
-def references_of(order_id: str, order: Mapping[str, Any]) -> tuple[str, ...]:
-    """Return the references of customer, seller and marketplace in an order of OR11. They may hold personal data.
-
-    One with which the order's id begins is left out, as `commercial_id` mostly is: the id says the same.
-    """
-    references = order.get("references")
-    named = [order.get("commercial_id"), *(references.values() if isinstance(references, dict) else ())]
-    texts = (storable(one, _LONGEST_REFERENCE) for one in named if isinstance(one, str))
-    return tuple(dict.fromkeys(one for one in texts if not order_id.startswith(one)))[:_MOST_REFERENCES]
-
-
-def _digest_of(order_id: str, references: tuple[str, ...]) -> str:
-    """A digest of 32 bits, salted with the order's id, so that no reference can be found from it."""
-    return sha256("\n".join((order_id, *references)).encode()).hexdigest()[:8] if references else ""
 
 
 def _line_of(line: MiraklLine, *, fully_refunded: bool) -> Line:

@@ -20,7 +20,6 @@ from adapters.store.engine import sqlite_file
 from adapters.store.policies import StoredPolicies
 from adapters.store.transaction import Store
 from consumer import config, stores
-from consumer.apply import OrderWriter
 from consumer.cli.options import FILE
 from consumer.config import Settings
 from consumer.config_shops import ShopTable
@@ -30,6 +29,7 @@ from statemachine.commands import Policy
 if TYPE_CHECKING:
     from adapters.log.embedded import EmbeddedLog
     from adapters.log.kafka import KafkaLog
+    from consumer.apply import OrderWriter
 
 
 def _system_user() -> str:
@@ -88,8 +88,10 @@ class Session:
             raise NotPossible(f"the configuration has no shop {shop}")
         return table, secrets.secret(f"shops.{shop}.api_key_file", table.api_key_file)
 
-    def order_writer(self) -> OrderWriter:
+    def order_writer(self) -> "OrderWriter":
         """Make the writer that applies a person's decisions, the same as the service uses for its events."""
+        from consumer.apply import OrderWriter  # noqa: PLC0415 - most commands only read
+
         return OrderWriter(self.store, config.policies(self.settings), self.clock, outbox=self.outbox)
 
 

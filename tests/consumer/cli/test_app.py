@@ -160,7 +160,8 @@ def imported_by(*arguments: str) -> set[str]:
         "finally: print(*sys.modules, file=sys.stderr)\n"
     )
     result = subprocess.run([sys.executable, "-c", program, *arguments], capture_output=True, text=True, check=True)
-    return {name.partition(".")[0] for name in result.stderr.splitlines()[-1].split()}
+    names = result.stderr.splitlines()[-1].split()
+    return {name.partition(".")[0] for name in names} | set(names)
 
 
 HEAVY = {"httpx", "kafka", "sqlalchemy", "pydantic", "structlog", "rich", "alembic", "psycopg", "starlette"}
@@ -179,6 +180,22 @@ def test_a_look_into_the_store_imports_neither_the_service_nor_its_clients(
     found = imported_by(*arguments)
     assert "sqlalchemy" in found
     assert found & {"httpx", "kafka", "alembic", "psycopg", "starlette", "prometheus_client"} == set()
+
+
+def test_the_list_of_orders_imports_nothing_that_writes_or_logs(desk: Desk) -> None:
+    """Half of its CPU time was the import of what other commands of the group need."""
+    desk.shows("WAITING_ACCEPTANCE")
+    found = imported_by("orders", "list")
+    assert "consumer.operations.listing" in found
+    others = {"consumer.apply", "consumer.cli.orders", "consumer.operations.explain"}
+    assert found & {"structlog", "rich", *others} == set()
+
+
+@pytest.mark.parametrize("words", app_module.ONLY_READ, ids=" ".join)
+def test_a_command_that_is_loaded_alone_is_that_of_its_group(words: tuple[str, ...]) -> None:
+    module = app_module.ONLY_READ[words]
+    group = typer.main.get_command(app).get_command(None, words[0])  # type: ignore[attr-defined]
+    assert group.commands[words[1]].callback.__wrapped__.__module__ == f"consumer.cli.{module}"
 
 
 @pytest.mark.parametrize("name", app_module.COMMANDS)
