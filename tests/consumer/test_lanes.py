@@ -77,6 +77,30 @@ def test_reads_of_messages_leave_room_at_their_account_and_threads_to_others(tmp
     assert sum(rig.worker.accounts.with_reads({}).values()) == 0
 
 
+def test_reads_of_messages_of_all_workers_are_no_more_than_imports_may_be(tmp_path: Path) -> None:
+    """Each read is made for one leased import, and leases count over all workers."""
+    rig = Rig(tmp_path)
+    for number in range(20):
+        rig.add(f"{number}-A", state="SHIPPING")
+        rig.mirakl["alpha"].post_message(f"{number}-A", "Hello")
+    rig.poll()
+    workers = [rig.new_worker() for _ in range(4)]
+    under_way: list[int] = [0]
+
+    def hangs(request: httpx.Request) -> httpx.Response | None:
+        """While a thread reads, threads of all workers have a turn."""
+        if request.url.path == "/api/inbox/threads":
+            under_way.append(under_way[-1] + 1)
+            while sum(worker.turn() for worker in workers):
+                pass
+            under_way.append(under_way[-1] - 1)
+        return None
+
+    rig.nets["alpha"].hook = hangs
+    workers[0].turn()
+    assert max(under_way) == rig.settings.worker.most_calls == 4
+
+
 def test_an_account_may_have_half_of_the_threads_unless_the_settings_say_more() -> None:
     assert [WorkerTable(threads=threads).most_calls for threads in (1, 8, 64)] == [1, 4, 32]
     assert WorkerTable(calls_per_account=9).most_calls == 9

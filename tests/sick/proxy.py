@@ -3,7 +3,7 @@
 import asyncio
 import ssl
 import threading
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
@@ -22,6 +22,7 @@ class Manner:
     delay_seconds: float = 0.0  # before each piece that it passes on, in both directions
     byte_seconds: float = 0.0  # before each byte of an answer: the answer drips
     answer: bytes = b""  # it ends each open connection, and answers each new one with these bytes
+    answers: Callable[[], bytes] | None = None  # as `answer`, with other bytes each time
 
 
 class Proxy:
@@ -77,9 +78,9 @@ class Proxy:
         try:
             if self.manner.refuses:
                 return
-            if self.manner.answer:
+            if answer := self.manner.answers() if self.manner.answers else self.manner.answer:
                 await reader.read(65536)
-                writer.write(self.manner.answer)
+                writer.write(answer)
                 await writer.drain()
                 return
             answers, there = await asyncio.open_connection(*self._target)
@@ -108,7 +109,12 @@ class Proxy:
             while piece := await reader.read(65536):
                 while self.manner.silent:
                     await asyncio.sleep(LOOK_SECONDS)
-                if self.manner.refuses or self.manner.answer or (self.manner.ends and began is not self.manner):
+                if (
+                    self.manner.refuses
+                    or self.manner.answer
+                    or self.manner.answers
+                    or (self.manner.ends and began is not self.manner)
+                ):
                     return
                 await asyncio.sleep(self.manner.delay_seconds)
                 if is_answer and self.manner.byte_seconds:

@@ -1,9 +1,11 @@
 """Sicknesses of Mirakl and of the OMS: they hang, drip, lie, throttle, refuse the key."""
 
 import gzip
+import json
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime
+from itertools import count
 
 from adapters.simulators.faults import Fault
 from adapters.simulators.mirakl.marketplace import MiraklSimulator
@@ -31,6 +33,29 @@ def _bomb() -> bytes:
     """Two layers of gzip around 64 MiB of zeros."""
     body = gzip.compress(gzip.compress(bytes(64 * 1024 * 1024), 1), 9)
     return _answer("200 OK", "content-type: application/json", "content-encoding: gzip, gzip", body=body)
+
+
+def _zipped(body: bytes) -> bytes:
+    return _answer("200 OK", "content-encoding: gzip", body=gzip.compress(body, 1))
+
+
+def _endless_pages() -> Callable[[], bytes]:
+    """Pages that never end: each has other orders, and says that there are a million. No order is published, because
+    the poll does not come to its end while the part is sick."""
+    numbers = count(1)
+
+    def page() -> bytes:
+        orders = [{"order_id": f"ENDLESS-{next(numbers)}", "order_state": "CLOSED"} for _ in range(10)]
+        # Pages overlap: the first order of each has to be known.
+        return _answer("200 OK", body=json.dumps({"orders": [known, *orders], "total_count": 1_000_000}).encode())
+
+    known = {"order_id": "ENDLESS-0", "order_state": "CLOSED"}
+    return page
+
+
+def _broken_html(service: Service) -> None:
+    """Add an order whose customer writes tags that have no end."""
+    play_beside(service, replace(life("alpha", 0.0), messages=(("CUSTOMER_USER", "<a " * 6_000),)))
 
 
 def _treated(part: str, manner: Callable[[], Manner]) -> Callable[[Service], None]:
@@ -160,6 +185,39 @@ REMOTES = (
         lambda: Manner(answer=_answer("200 OK", *(f"x-{n}: {'y' * 1000}" for n in range(2000)), body=b"{}")),
         "network",
         "connection",
+    ),
+    Sickness(
+        "mirakl-endless-pages",
+        "Mirakl of alpha",
+        "a marketplace's listing has no end: this shop's poll reads on, memory does not grow, and the others go on",
+        _treated("alpha", lambda: Manner(answers=_endless_pages())),
+        touches=shop("alpha"),
+        signs=(grows(_POLL_FAILS % "2xx"),),
+    ),
+    Sickness(
+        "mirakl-many-values",
+        "Mirakl of alpha",
+        "a page with a million orders of two bytes: it is refused, and memory does not grow",
+        _treated("alpha", lambda: Manner(answer=_zipped(b'{"orders":[' + b"{}," * 1_000_000 + b"{}]}"))),
+        touches=shop("alpha"),
+        signs=(logged("poll_failed", shop="alpha", error="not_json"),),
+    ),
+    Sickness(
+        "mirakl-cut-page",
+        "Mirakl of alpha",
+        "a page that ends in the middle of a text with quotes: it is refused at once, and no probe waits for it",
+        _treated("alpha", lambda: Manner(answer=_answer("200 OK", body=b'{"orders":[{"a":"' + b'\\"' * 1_000_000))),
+        touches=shop("alpha"),
+        signs=(logged("poll_failed", shop="alpha", error="not_json"),),
+        short_seconds=8.0,
+    ),
+    Sickness(
+        "customer-writes-tags",
+        "the messages of one order of alpha",
+        "a customer writes HTML tags without an end: the message is imported, and no probe and no order waits for it",
+        _broken_html,
+        seconds=10.0,
+        unseen="nothing fails, so nothing has to be shown",
     ),
     Sickness(
         "mirakl-slow",

@@ -1,6 +1,7 @@
 """Transactions: committed whole or not at all. StoreUnavailable if the database cannot be used."""
 
 import sqlite3
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -8,8 +9,9 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
-from adapters.errors import StoreUnavailable
+from adapters.errors import Cause, StoreUnavailable
 from adapters.ports import Partition, PartitionOffsets
+from adapters.store import engine
 from adapters.store import orders as order_rows
 from adapters.store import progress as progress_rows
 from adapters.store import schema as s
@@ -70,6 +72,22 @@ def test_a_session_has_limits(postgres_store_url: str) -> None:
         found = connection.connection.driver_connection.info.get_parameters()  # type: ignore[union-attr]
     store.close()
     assert (found["connect_timeout"], found["tcp_user_timeout"]) == (str(CONNECT_SECONDS), f"{SILENT_SECONDS}000")
+
+
+def test_a_thread_that_finds_no_free_connection_waits_for_one_and_then_the_store_is_busy(
+    postgres_store_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(engine, "POOL_SECONDS", 0.5)
+    store = Store(postgres_store_url, connections=1)
+    try:
+        with store.reading():
+            began = time.monotonic()
+            with pytest.raises(StoreUnavailable) as raised:
+                store.ping()
+            assert raised.value.cause == Cause.BUSY
+            assert time.monotonic() - began >= 0.5
+    finally:
+        store.close()
 
 
 @contextmanager
