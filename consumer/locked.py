@@ -1,10 +1,10 @@
 """What needs rows that another transaction holds locked, such as the row of one order.
 
-The lock may be held for minutes, by a person in psql for example. Meanwhile all else goes on: the other partitions of a
-consumer, and the other orders of the housekeeping.
+The lock may be held for minutes, by a person in psql for example. Meanwhile all else goes on: the other orders of a
+consumer and of the housekeeping.
 """
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -15,6 +15,12 @@ from adapters.ports import Clock, Partition, Record
 TOO_LONG_SECONDS: Final = 300.0
 #: The longest rest between two tries, because each try holds up the others (SHARED_LOCK_SECONDS).
 LONGEST_REST_SECONDS: Final = 10.0
+#: How often the records of a partition that waits are looked through for those of other orders. An order has several
+#: records on its way, and each waits for so long.
+LOOK_SECONDS: Final = 0.25
+
+
+_Apply = Callable[[Sequence[Record]], None]
 
 
 @dataclass(slots=True)
@@ -24,12 +30,13 @@ class _Wait:
     since: float
     most: int  # how many records the next try takes
     tries: int = 0
-    rests_until: float = 0.0
+    rests_until: float = 0.0  # then it is tried again
+    looks_at: float = 0.0  # then its records are looked through
     is_alone: bool = False  # the record that waits was tried by itself
 
 
 class LockedPartitions:
-    """Applies a batch so that what waits for a lock holds up its own partition alone. Not thread-safe."""
+    """Applies a batch so that a record that waits for a lock stops its own partition alone. Not thread-safe."""
 
     def __init__(self, clock: Clock, largest: int, takes_a_small_write: Callable[[], bool]) -> None:
         """`largest`: how many records one batch may have. `takes_a_small_write`: whether the store takes any write."""
@@ -45,7 +52,7 @@ class LockedPartitions:
     def resting(self) -> set[Partition]:
         """Return the partitions that should not be polled now."""
         now = self._clock.monotonic()
-        return {partition for partition, wait in self._waits.items() if now < wait.rests_until}
+        return {partition for partition, wait in self._waits.items() if now < min(wait.rests_until, wait.looks_at)}
 
     def is_the_cause(self, partition: Partition) -> bool:
         """Whether one record of the partition, tried by itself, has waited for TOO_LONG_SECONDS, and other writes go
@@ -55,11 +62,14 @@ class LockedPartitions:
             return False
         return self._takes_a_small_write()
 
-    def apply(self, records: Sequence[Record], apply: Callable[[Sequence[Record]], None]) -> None:
+    def apply(self, records: Sequence[Record], apply: _Apply, apply_ahead: _Apply) -> None:
         """Apply the records. Those of partitions that waited for a lock come last, each partition by itself.
 
-        With each try of a partition that waits its batch is halved, so that the records before the one that waits are
-        applied. Raises PartitionsWait when all others were applied, and any other exception at once.
+        `apply_ahead` applies what is about orders that are not locked, waits for no lock, and moves no progress. So
+        other orders of these partitions go on. With each try of a partition that waits its batch is halved, so that the
+        records before the one that waits are applied. One try that waits in vain ends the tries of this call.
+
+        Raises PartitionsWait when all others were applied, and any other exception at once.
         """
         apart = [record for record in records if record.partition in self._waits]
         rest = [record for record in records if record.partition not in self._waits]
@@ -70,29 +80,35 @@ class LockedPartitions:
             if error.cause != Cause.LOCKED:
                 raise
             apart = [*rest, *apart]
-        waits: StoreUnavailable | None = None
-        for partition, mine in _by_partition(apart).items():
+        if apart:
+            apply_ahead(apart)
+            self._apply_apart(_by_partition(apart), apply)
+
+    def _apply_apart(self, apart: Mapping[Partition, Sequence[Record]], apply: _Apply) -> None:
+        """Try these partitions, the least often tried ones first. Raises as `apply`."""
+        now = self._clock.monotonic()
+        for partition in apart:
+            self._waits.setdefault(partition, _Wait(now, self._largest)).looks_at = now + LOOK_SECONDS
+        due = [partition for partition in apart if self._waits[partition].rests_until <= now]
+        for partition in sorted(due, key=lambda one: self._waits[one].tries):
             try:
-                self._apply_in_parts(partition, mine, apply)
-                self._waits.pop(partition, None)
+                self._apply_in_parts(partition, apart[partition], apply)
             except StoreUnavailable as error:
                 if error.cause != Cause.LOCKED:
                     raise
-                waits = error
-        if waits is not None:
-            raise PartitionsWait from waits
+                raise PartitionsWait from error
+            del self._waits[partition]
+        if len(due) < len(apart):
+            raise PartitionsWait
 
-    def _apply_in_parts(
-        self, partition: Partition, records: Sequence[Record], apply: Callable[[Sequence[Record]], None]
-    ) -> None:
-        wait = self._waits.get(partition) or _Wait(self._clock.monotonic(), self._largest)
+    def _apply_in_parts(self, partition: Partition, records: Sequence[Record], apply: _Apply) -> None:
+        wait = self._waits[partition]
         while records:
             part, records = records[: wait.most], records[wait.most :]
             try:
                 apply(part)
             except StoreUnavailable as error:
                 if error.cause == Cause.LOCKED:
-                    self._waits[partition] = wait
                     self._waited(wait, len(part))
                 raise
             wait.since = self._clock.monotonic()

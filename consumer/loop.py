@@ -21,6 +21,7 @@ from adapters.errors import (
     StoreUnavailable,
 )
 from adapters.ports import Clock, LogReader, Partition, Record
+from adapters.store import orders as order_rows
 from adapters.store import progress as progress_rows
 from adapters.store.dead_letters import NOT_APPLICABLE, SET_ASIDE
 from adapters.store.engine import SHARED_LOCK_SECONDS
@@ -111,7 +112,7 @@ class Consumer:
         if not records:
             return 0
         try:
-            self._locked.apply(records, self._apply)
+            self._locked.apply(records, self._apply, self._apply_ahead)
         except PartitionsWait:
             self._reader.commit(self._positions)
             raise
@@ -291,6 +292,28 @@ class Consumer:
                 raise
             applied, batch = self._stored_as_letter(records[0], _kind(error))
         self._passed(records, applied, batch)
+
+    def _apply_ahead(self, records: Sequence[Record]) -> None:
+        """Apply what these records say of orders that no other transaction holds locked, and move no progress row.
+
+        They are read again, as repeats, when the records before them are applied. A record that cannot be applied is
+        left to that moment, with all others.
+        """
+
+        def of_free_orders(tx: Transaction) -> Batch:
+            events = self._records.read(tx, records, NOTHING_BROKEN).events
+            held = order_rows.held(tx, {(event.shop, event.order_id) for event in events})
+            return Batch([event for event in events if (event.shop, event.order_id) not in held])
+
+        try:
+            applied, _ = self._orders.store_batch(of_free_orders, (), lock_seconds=SHARED_LOCK_SECONDS)
+        except StoreUnavailable as error:
+            if error.cause != Cause.LOCKED:
+                raise
+        except Exception as error:
+            log.debug("not_applied_ahead", error=type(error).__name__)
+        else:
+            self._orders.report(applied)
 
     def _read(self, tx: Transaction, records: Sequence[Record], broken: Mapping[tuple[str, str], str]) -> Batch:
         batch = self._records.read(tx, records, broken)

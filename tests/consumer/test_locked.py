@@ -1,7 +1,8 @@
-"""An order that another transaction holds locked, on PostgreSQL: its partition waits alone, and holds nobody up."""
+"""An order that another transaction holds locked, on PostgreSQL: it waits alone, and holds nobody up."""
 
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,7 +18,7 @@ from adapters.store.engine import LOCK_SECONDS, SHARED_LOCK_SECONDS
 from consumer import config
 from consumer.bootstrap import build_parts, new_housekeeping
 from consumer.demo.settings import write_settings
-from consumer.locked import LONGEST_REST_SECONDS
+from consumer.locked import LONGEST_REST_SECONDS, LOOK_SECONDS
 from consumer.loop import Consumer
 from consumer.pollers import PollerPool
 from consumer.service import FAILED_SECONDS, Service
@@ -56,10 +57,36 @@ def test_a_locked_order_holds_its_consumer_up_for_a_fraction_of_a_second(rig: Ri
             assert time.monotonic() - began < LOCK_SECONDS
             rig.clock.advance(LONGEST_REST_SECONDS)
         assert rig.state("2-A") == "shipping"
-        others = [one for one in IDS if rig.state(one) == "shipped"]
-        assert len(others) >= 6, "the other partitions went on"
+        assert [one for one in IDS if rig.state(one) != "shipped"] == ["2-A"], "also those of its partition went on"
     rig.consume()
     assert [rig.state(one) for one in IDS] == ["shipped"] * len(IDS)
+    assert dead_letter_rows.newest(rig.store) == []
+
+
+def test_while_all_orders_of_a_shop_are_locked_other_orders_go_on(rig: Rig, postgres_store_url: str) -> None:
+    """They waited in every partition behind those of the shop, for as long as somebody held the lock."""
+    change_all(rig)
+    new = [f"{number}-N" for number in range(12)]
+    with psycopg.connect(postgres_store_url.replace("+psycopg", "")) as connection:
+        connection.execute("SELECT id FROM orders FOR UPDATE")
+        for order_id in new:
+            rig.add(order_id, state="SHIPPING")
+        rig.clock.advance(60)
+        rig.pollers["alpha"].run()
+        began = time.monotonic()
+        with suppress(PartitionsWait):
+            rig.consumer.turn(0)
+        assert time.monotonic() - began < LOCK_SECONDS
+        assert [rig.state(one) for one in new] == ["shipping"] * len(new)
+        for _ in range(40):  # no try holds up the next look
+            with suppress(PartitionsWait):
+                rig.consumer.turn(0)
+            rig.clock.advance(LOOK_SECONDS)
+        assert [rig.state(one) for one in IDS] == ["shipping"] * len(IDS)
+    rig.clock.advance(LONGEST_REST_SECONDS)
+    rig.consume()
+    assert [rig.state(one) for one in IDS] == ["shipped"] * len(IDS)
+    assert [rig.row(one).version for one in new] == [1] * len(new)
     assert dead_letter_rows.newest(rig.store) == []
 
 

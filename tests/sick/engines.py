@@ -7,13 +7,15 @@ from contextlib import suppress
 import psycopg
 from psycopg import sql
 
-from adapters.simulators.stage import Life
 from adapters.store import orders as order_rows
 from tests.sick.proxy import Manner
 from tests.sick.service import OURS, Service
-from tests.sick.sickness import ALL_ORDERS, Sickness, Sign, Touch, before, logged, metric, not_ready
-from tests.sick.waves import Wave, life, snapshots_partition
+from tests.sick.sickness import ALL_ORDERS, Sickness, Sign, before, logged, metric, not_ready, shop
+from tests.sick.waves import Wave, life
 from tests.support import wait
+
+#: How many locked orders Mirakl shows changes of.
+LOCKED_CHANGES = 40
 
 
 def _database_frozen(service: Service) -> None:
@@ -76,29 +78,26 @@ def _holding(*statements: str) -> Callable[[Service], None]:
     return begin
 
 
-class _LockedOrder:
-    """The row of an order that is on its way."""
-
-    def __init__(self) -> None:
-        self._partition = -1
-
-    def begin(self, service: Service) -> None:
-        one = life("alpha", 0.0)
-        self._partition = snapshots_partition(one)
-        wave = Wave(service.simulated, [one])
-        service.held.callback(wave.stop)
-        service.held.callback(wait, lambda: wave.settled(service.store), "the locked order goes on", 180)
-        wait(lambda: ("alpha", one.order_id) in order_rows.states(service.store), "the order is stored", 30)
-        connection = service.held.enter_context(service.database())
-        connection.execute("BEGIN")
-        connection.execute("SELECT id FROM orders WHERE order_id = %s FOR UPDATE", (one.order_id,))
-        service.held.callback(connection.execute, "ROLLBACK")
-
-    def touches(self, life: Life) -> bool:
-        return snapshots_partition(life) == self._partition
+def _locked_order(service: Service) -> None:
+    """Lock the row of an order that is on its way."""
+    one = life("alpha", 0.0)
+    wave = Wave(service.simulated, [one])
+    service.held.callback(wave.stop)
+    service.held.callback(wait, lambda: wave.settled(service.store), "the locked order goes on", 180)
+    wait(lambda: ("alpha", one.order_id) in order_rows.states(service.store), "the order is stored", 30)
+    connection = service.held.enter_context(service.database())
+    connection.execute("BEGIN")
+    connection.execute("SELECT id FROM orders WHERE order_id = %s FOR UPDATE", (one.order_id,))
+    service.held.callback(connection.execute, "ROLLBACK")
 
 
-_LOCKED_ORDER = _LockedOrder()
+def _locked_shop(service: Service) -> None:
+    """Lock all orders of alpha. Then records about them arrive in most partitions."""
+    _holding("SELECT id FROM orders WHERE shop = 'alpha' FOR UPDATE")(service)
+    for row in order_rows.latest(service.store, shop="alpha", states=["shipped"], limit=LOCKED_CHANGES):
+        service.simulated.mirakl["alpha"].mark_received(row.order_id)
+
+
 _NO_DEAD_LETTER = Sign("no dead letter", lambda seen, _: not seen.grew("orderflow_dead_letters_total"))
 
 
@@ -223,14 +222,23 @@ ENGINES = (
     Sickness(
         "database-row-locked",
         "the row of one order of alpha",
-        "somebody holds a lock on one order: its partition waits alone, and nothing is dead-lettered",
-        _LOCKED_ORDER.begin,
+        "somebody holds a lock on one order: it waits alone, and nothing is dead-lettered",
+        _locked_order,
         seconds=40.0,
-        touches=Touch("orders of its partition", _LOCKED_ORDER.touches),
         signs=(
             logged("loop_failed", cause="locked"),
             _NO_DEAD_LETTER,
         ),
+        recovery_seconds=60.0,
+    ),
+    Sickness(
+        "database-shop-locked",
+        "the rows of all orders of alpha",
+        "somebody holds all orders of a shop locked, and Mirakl shows changes of them: the other shop's orders go on",
+        _locked_shop,
+        seconds=30.0,
+        touches=shop("alpha"),
+        signs=(logged("loop_failed", cause="locked"), _NO_DEAD_LETTER),
         recovery_seconds=60.0,
     ),
     Sickness(
