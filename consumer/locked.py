@@ -4,8 +4,8 @@ The lock may be held for minutes, by a person in psql for example. Meanwhile all
 consumer and of the housekeeping.
 """
 
-from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass, field
 from typing import Final
 
 from adapters.errors import Cause, PartitionsWait, StoreUnavailable
@@ -15,12 +15,6 @@ from adapters.ports import Clock, Partition, Record
 TOO_LONG_SECONDS: Final = 300.0
 #: The longest rest between two tries, because each try holds up the others (SHARED_LOCK_SECONDS).
 LONGEST_REST_SECONDS: Final = 10.0
-#: How often the records of a partition that waits are looked through for those of other orders. An order has several
-#: records on its way, and each waits for so long.
-LOOK_SECONDS: Final = 0.25
-
-
-_Apply = Callable[[Sequence[Record]], None]
 
 
 @dataclass(slots=True)
@@ -31,28 +25,62 @@ class _Wait:
     most: int  # how many records the next try takes
     tries: int = 0
     rests_until: float = 0.0  # then it is tried again
-    looks_at: float = 0.0  # then its records are looked through
     is_alone: bool = False  # the record that waits was tried by itself
+    #: What was read and is not applied yet. What it says of orders that are not locked is applied ahead.
+    records: list[Record] = field(default_factory=list)
 
 
 class LockedPartitions:
     """Applies a batch so that a record that waits for a lock stops its own partition alone. Not thread-safe."""
 
-    def __init__(self, clock: Clock, largest: int, takes_a_small_write: Callable[[], bool]) -> None:
-        """`largest`: how many records one batch may have. `takes_a_small_write`: whether the store takes any write."""
+    def __init__(
+        self,
+        clock: Clock,
+        largest: int,
+        takes_a_small_write: Callable[[], bool],
+        *,
+        position: Callable[[Partition], int],
+        apply: Callable[[Sequence[Record]], None],
+        apply_ahead: Callable[[Sequence[Record]], None],
+    ) -> None:
+        """`largest`: how many records one batch may have, and how many are kept of a partition that waits.
+        `takes_a_small_write`: whether the store takes any write. `position`: the next offset of a partition to apply.
+
+        `apply` applies records. `apply_ahead` applies what they say of orders that are not locked, waits for no lock,
+        and moves no progress. They are applied once more later, as repeats.
+        """
         self._clock = clock
         self._largest = largest
         self._takes_a_small_write = takes_a_small_write
+        self._position = position
+        self._apply = apply
+        self._apply_ahead = apply_ahead
         self._waits: dict[Partition, _Wait] = {}
 
     def clear(self) -> None:
         """Forget all, because other partitions are read now."""
         self._waits.clear()
 
-    def resting(self) -> set[Partition]:
+    def forget(self, partitions: Collection[Partition]) -> None:
+        """Forget these partitions, because they are read again from their stored positions, or not read now."""
+        for partition in partitions:
+            self._waits.pop(partition, None)
+
+    def full(self) -> set[Partition]:
         """Return the partitions that should not be polled now."""
+        return {partition for partition, wait in self._waits.items() if len(wait.records) >= self._largest}
+
+    def kept(self) -> list[Record]:
+        """Return the records that were read and wait."""
+        return [record for wait in self._waits.values() for record in wait.records]
+
+    def is_due(self) -> bool:
+        """Whether a partition that waits should be tried again."""
+        return bool(self._due())
+
+    def _due(self) -> list[Partition]:
         now = self._clock.monotonic()
-        return {partition for partition, wait in self._waits.items() if now < min(wait.rests_until, wait.looks_at)}
+        return [partition for partition, wait in self._waits.items() if wait.rests_until <= now]
 
     def is_the_cause(self, partition: Partition) -> bool:
         """Whether one record of the partition, tried by itself, has waited for TOO_LONG_SECONDS, and other writes go
@@ -62,12 +90,11 @@ class LockedPartitions:
             return False
         return self._takes_a_small_write()
 
-    def apply(self, records: Sequence[Record], apply: _Apply, apply_ahead: _Apply) -> None:
+    def apply(self, records: Sequence[Record]) -> None:
         """Apply the records. Those of partitions that waited for a lock come last, each partition by itself.
 
-        `apply_ahead` applies what is about orders that are not locked, waits for no lock, and moves no progress. So
-        other orders of these partitions go on. With each try of a partition that waits its batch is halved, so that the
-        records before the one that waits are applied. One try that waits in vain ends the tries of this call.
+        With each try of a partition that waits its batch is halved, so that the records before the one that waits are
+        applied. One try in vain ends the tries of this call, because it holds up all others.
 
         Raises PartitionsWait when all others were applied, and any other exception at once.
         """
@@ -75,42 +102,33 @@ class LockedPartitions:
         rest = [record for record in records if record.partition not in self._waits]
         try:
             if rest:
-                apply(rest)
+                self._apply(rest)
         except StoreUnavailable as error:
             if error.cause != Cause.LOCKED:
                 raise
             apart = [*rest, *apart]
+        for record in apart:
+            self._waits.setdefault(record.partition, _Wait(self._clock.monotonic(), self._largest)).records += [record]
         if apart:
-            apply_ahead(apart)
-            self._apply_apart(_by_partition(apart), apply)
-
-    def _apply_apart(self, apart: Mapping[Partition, Sequence[Record]], apply: _Apply) -> None:
-        """Try these partitions, the least often tried ones first. Raises as `apply`."""
-        now = self._clock.monotonic()
-        for partition in apart:
-            self._waits.setdefault(partition, _Wait(now, self._largest)).looks_at = now + LOOK_SECONDS
-        due = [partition for partition in apart if self._waits[partition].rests_until <= now]
-        for partition in sorted(due, key=lambda one: self._waits[one].tries):
+            self._apply_ahead(apart)
+        for partition in sorted(self._due(), key=lambda one: self._waits[one].tries):
             try:
-                self._apply_in_parts(partition, apart[partition], apply)
+                self._try(self._waits[partition])
             except StoreUnavailable as error:
-                if error.cause != Cause.LOCKED:
-                    raise
-                raise PartitionsWait from error
+                raise (PartitionsWait() if error.cause == Cause.LOCKED else error) from error
             del self._waits[partition]
-        if len(due) < len(apart):
-            raise PartitionsWait
 
-    def _apply_in_parts(self, partition: Partition, records: Sequence[Record], apply: _Apply) -> None:
-        wait = self._waits[partition]
-        while records:
-            part, records = records[: wait.most], records[wait.most :]
+    def _try(self, wait: _Wait) -> None:
+        while wait.records:
+            part = wait.records[: wait.most]
             try:
-                apply(part)
+                self._apply(part)
             except StoreUnavailable as error:
                 if error.cause == Cause.LOCKED:
                     self._waited(wait, len(part))
                 raise
+            finally:  # a part that was halved may have been applied in part
+                wait.records = [one for one in wait.records if one.offset >= self._position(one.partition)]
             wait.since = self._clock.monotonic()
             if wait.is_alone:  # the record that waited was applied
                 wait.most, wait.is_alone = self._largest, False
@@ -153,10 +171,3 @@ class LockedOrders:
     def add(self, orders: Collection[tuple[str, str]]) -> None:
         """These orders were found locked."""
         self._rests_until |= dict.fromkeys(orders, self._clock.monotonic() + LONGEST_REST_SECONDS)
-
-
-def _by_partition(records: Sequence[Record]) -> dict[Partition, list[Record]]:
-    found: dict[Partition, list[Record]] = {}
-    for record in records:
-        found.setdefault(record.partition, []).append(record)
-    return found

@@ -71,7 +71,14 @@ class Consumer:
         self._hooks = hooks
         self._limit = limit or DeadLetterLimit(clock)
         self._patience = Patience(BATCH)
-        self._locked = LockedPartitions(clock, BATCH, store.takes_a_small_write)
+        self._locked = LockedPartitions(
+            clock,
+            BATCH,
+            store.takes_a_small_write,
+            position=lambda partition: self._positions[partition],
+            apply=self._apply,
+            apply_ahead=self._apply_ahead,
+        )
         self._paused_topics: frozenset[str] = frozenset()
         self._generation = -1
         # Every assigned partition is in one of the next two dictionaries.
@@ -92,6 +99,7 @@ class Consumer:
         self._take_assignment()
         self._pause()
         try:
+            timeout_seconds = 0.0 if self._locked.is_due() else timeout_seconds
             return self._pass(self._reader.poll(self._patience.batch, timeout_seconds))
         except RecordUnreadable as error:
             self._stop(Partition(error.topic, error.partition), error)
@@ -109,10 +117,11 @@ class Consumer:
         if self._reader.generation != self._generation:
             return 0  # the poll included a rebalance, so the records may begin at Kafka's commit: the next turn seeks
         records = self._without_jumps(polled)
-        if not records:
+        if not records and not self._locked.is_due():
             return 0
+        waited = [*self._locked.kept(), *records]
         try:
-            self._locked.apply(records, self._apply, self._apply_ahead)
+            self._locked.apply(records)
         except PartitionsWait:
             self._reader.commit(self._positions)
             raise
@@ -123,7 +132,7 @@ class Consumer:
         except TooManyDeadLetters:
             self._seek_back()
         self._reader.commit(self._positions)
-        return sum(record.offset < self._positions[record.partition] for record in records)
+        return sum(record.offset < self._positions[record.partition] for record in waited)
 
     def lag(self) -> tuple[dict[Partition, int], dict[Partition, datetime]]:
         """Return for each partition that is read: how many records wait, and an instant until which all are applied.
@@ -132,6 +141,9 @@ class Consumer:
         this was first asked). So its age is an upper limit of the lag. Raises LogUnavailable.
         """
         records = {partition: count for partition, count in self._reader.lag().items() if partition in self._positions}
+        for record in self._locked.kept():
+            if record.partition in records:
+                records[record.partition] += 1
         now = self._clock.now()
         for partition, count in records.items():
             if count == 0:
@@ -168,6 +180,7 @@ class Consumer:
 
     def _start(self, partitions: Collection[Partition]) -> None:
         """Seek each partition to its stored position, or find out why it must not be read."""
+        self._locked.forget(partitions)
         offsets = self._reader.partition_offsets(partitions)
         cluster = self._reader.cluster()
         with self._store.transaction() as tx:
@@ -218,6 +231,7 @@ class Consumer:
             progress_rows.mark_unreadable(tx, cluster, group, partition, first=error.offset, until=error.until)
         self._unreadable[partition] = error
         self._positions.pop(partition, None)
+        self._locked.forget([partition])
         self._mismatches[partition] = wrong
         self.compared_at = self._clock.monotonic()
         self._hooks.partitions_assigned(self._positions.keys(), self._mismatches)
@@ -234,19 +248,22 @@ class Consumer:
         first_polled: dict[Partition, int] = {}
         for record in records:
             first_polled.setdefault(record.partition, record.offset)
-        jumped = {partition for partition, offset in first_polled.items() if offset != self._positions[partition]}
+        next_read = self._next_read()
+        jumped = {partition for partition, offset in first_polled.items() if offset != next_read[partition]}
         if not jumped:
             return records
         offsets = self._reader.partition_offsets(jumped)
         for partition in jumped:
-            position = self._positions[partition]
+            position = next_read[partition]
             went_back = first_polled[partition] < position
             if went_back or partition not in offsets or offsets[partition].first > position:
                 del self._positions[partition]
+                self._locked.forget([partition])
         return [record for record in records if record.partition in self._positions]
 
     def _pause(self) -> None:
-        """Let the reader fetch only partitions without a mismatch that do not rest, of topics that are not paused."""
+        """Let the reader fetch only partitions without a mismatch, with room for records that wait for a lock, and of
+        topics that are not paused."""
         paused = self._limit.paused_topics()
         for topic in paused - self._paused_topics:
             log.error("topic_paused", topic=topic)
@@ -255,11 +272,17 @@ class Consumer:
         self._paused_topics = paused
         of_paused_topics = {partition for partition in self._positions if partition.topic in paused}
         unread = self._reader.assignment() - self._positions.keys()
-        self._reader.pause(of_paused_topics | unread | (self._locked.resting() & self._positions.keys()))
+        self._reader.pause(of_paused_topics | unread | (self._locked.full() & self._positions.keys()))
 
     def _seek_back(self) -> None:
-        for partition, position in self._positions.items():
+        for partition, position in self._next_read().items():
             self._reader.seek(partition, position)
+
+    def _next_read(self) -> dict[Partition, int]:
+        """Return the next offset to read of each partition: behind the records that wait for a lock."""
+        return self._positions | {
+            one.partition: one.offset + 1 for one in self._locked.kept() if one.partition in self._positions
+        }
 
     # -- Apply ---------------------------------------------------------------------------------------------------
 
