@@ -4,12 +4,21 @@ The lock may be held for minutes, by a person in psql for example. Meanwhile all
 consumer and of the housekeeping.
 """
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
+import structlog
+
 from adapters.errors import Cause, PartitionsWait, StoreUnavailable
 from adapters.ports import Clock, Partition, Record
+from adapters.store import orders as order_rows
+from adapters.store.engine import SHARED_LOCK_SECONDS
+from adapters.store.transaction import Transaction
+from consumer.apply import Batch, OrderWriter
+from consumer.records import Records
+
+log = structlog.get_logger("orderflow.consumer")
 
 #: A record that waits for a lock for longer is the cause, if the store takes other writes: it is dead-lettered.
 TOO_LONG_SECONDS: Final = 300.0
@@ -73,6 +82,10 @@ class LockedPartitions:
     def kept(self) -> list[Record]:
         """Return the records that were read and wait."""
         return [record for wait in self._waits.values() for record in wait.records]
+
+    def next_read(self, positions: Mapping[Partition, int]) -> dict[Partition, int]:
+        """Return the next offset to read of each partition in `positions`: behind the records that are kept."""
+        return {**positions} | {one.partition: one.offset + 1 for one in self.kept() if one.partition in positions}
 
     def is_due(self) -> bool:
         """Whether a partition that waits should be tried again."""
@@ -139,6 +152,29 @@ class LockedPartitions:
         wait.most, wait.is_alone = max(1, tried // 2), tried == 1
         wait.tries += 1
         wait.rests_until = now + (min(2.0 ** (wait.tries - 2), LONGEST_REST_SECONDS) if wait.tries > 1 else 0.0)
+
+
+def apply_ahead(records: Sequence[Record], orders: OrderWriter, reads: Records) -> None:
+    """Apply what these records say of orders that no other transaction holds locked, and move no progress row.
+
+    They are applied again, as repeats, when the records before them are. A record that cannot be applied leaves all of
+    them to that moment. Raises StoreUnavailable, but not for a lock.
+    """
+
+    def of_free_orders(tx: Transaction) -> Batch:
+        events = reads.read(tx, records, {}).events
+        held = order_rows.held(tx, {(event.shop, event.order_id) for event in events})
+        return Batch([event for event in events if (event.shop, event.order_id) not in held])
+
+    try:
+        applied, _ = orders.store_batch(of_free_orders, (), lock_seconds=SHARED_LOCK_SECONDS)
+    except StoreUnavailable as error:
+        if error.cause != Cause.LOCKED:
+            raise
+    except Exception as error:
+        log.debug("not_applied_ahead", error=type(error).__name__)
+    else:
+        orders.report(applied)
 
 
 class LockedOrders:

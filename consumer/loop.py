@@ -21,7 +21,6 @@ from adapters.errors import (
     StoreUnavailable,
 )
 from adapters.ports import Clock, LogReader, Partition, Record
-from adapters.store import orders as order_rows
 from adapters.store import progress as progress_rows
 from adapters.store.dead_letters import NOT_APPLICABLE, SET_ASIDE
 from adapters.store.engine import SHARED_LOCK_SECONDS
@@ -30,7 +29,7 @@ from adapters.store.transaction import Store, Transaction
 from consumer.apply import Batch, OrderWriter
 from consumer.dead_letter_limit import DeadLetterLimit, TooManyDeadLetters
 from consumer.hooks import NO_HOOKS, Applied, Hooks
-from consumer.locked import LockedPartitions
+from consumer.locked import LockedPartitions, apply_ahead
 from consumer.offsets import OffsetMismatch, mark_shorter, mismatch, with_later_ends
 from consumer.patience import Patience
 from consumer.records import Decode, Records, UnreadEvent
@@ -77,7 +76,7 @@ class Consumer:
             store.takes_a_small_write,
             position=lambda partition: self._positions[partition],
             apply=self._apply,
-            apply_ahead=self._apply_ahead,
+            apply_ahead=lambda records: apply_ahead(records, orders, self._records),
         )
         self._paused_topics: frozenset[str] = frozenset()
         self._generation = -1
@@ -248,7 +247,7 @@ class Consumer:
         first_polled: dict[Partition, int] = {}
         for record in records:
             first_polled.setdefault(record.partition, record.offset)
-        next_read = self._next_read()
+        next_read = self._locked.next_read(self._positions)
         jumped = {partition for partition, offset in first_polled.items() if offset != next_read[partition]}
         if not jumped:
             return records
@@ -275,14 +274,8 @@ class Consumer:
         self._reader.pause(of_paused_topics | unread | (self._locked.full() & self._positions.keys()))
 
     def _seek_back(self) -> None:
-        for partition, position in self._next_read().items():
+        for partition, position in self._locked.next_read(self._positions).items():
             self._reader.seek(partition, position)
-
-    def _next_read(self) -> dict[Partition, int]:
-        """Return the next offset to read of each partition: behind the records that wait for a lock."""
-        return self._positions | {
-            one.partition: one.offset + 1 for one in self._locked.kept() if one.partition in self._positions
-        }
 
     # -- Apply ---------------------------------------------------------------------------------------------------
 
@@ -315,28 +308,6 @@ class Consumer:
                 raise
             applied, batch = self._stored_as_letter(records[0], _kind(error))
         self._passed(records, applied, batch)
-
-    def _apply_ahead(self, records: Sequence[Record]) -> None:
-        """Apply what these records say of orders that no other transaction holds locked, and move no progress row.
-
-        They are read again, as repeats, when the records before them are applied. A record that cannot be applied is
-        left to that moment, with all others.
-        """
-
-        def of_free_orders(tx: Transaction) -> Batch:
-            events = self._records.read(tx, records, NOTHING_BROKEN).events
-            held = order_rows.held(tx, {(event.shop, event.order_id) for event in events})
-            return Batch([event for event in events if (event.shop, event.order_id) not in held])
-
-        try:
-            applied, _ = self._orders.store_batch(of_free_orders, (), lock_seconds=SHARED_LOCK_SECONDS)
-        except StoreUnavailable as error:
-            if error.cause != Cause.LOCKED:
-                raise
-        except Exception as error:
-            log.debug("not_applied_ahead", error=type(error).__name__)
-        else:
-            self._orders.report(applied)
 
     def _read(self, tx: Transaction, records: Sequence[Record], broken: Mapping[tuple[str, str], str]) -> Batch:
         batch = self._records.read(tx, records, broken)

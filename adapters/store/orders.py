@@ -247,13 +247,10 @@ def _only(*, is_sqlite: bool) -> sa.Select[Any]:
 
 
 def held(tx: Transaction, orders: Collection[tuple[str, str]]) -> set[tuple[str, str]]:
-    """Return those of these (shop, order id) that another transaction holds locked, and lock the others. Waits for no
-    lock. In SQLite no other transaction writes."""
-    if tx.is_sqlite or not orders:
-        return set()
-    c, keys = s.orders.c, keys_of(tx, orders)
-    mine = sa.select(c.id).where(bulk.among(c.id, is_sqlite=False)).order_by(c.id).with_for_update(skip_locked=True)
-    free = set(tx.execute(mine, bulk.numbers(keys.values())).scalars())
+    """Return those of these (shop, order id) that another transaction holds locked. Locks the others at once."""
+    c, keys = s.orders.c, {} if tx.is_sqlite else keys_of(tx, orders)  # SQLite has one write transaction
+    mine = sa.select(c.id).where(bulk.among(c.id, is_sqlite=tx.is_sqlite)).order_by(c.id)
+    free = set(tx.execute(mine.with_for_update(skip_locked=True), bulk.numbers(keys.values())).scalars())
     return {order for order, key in keys.items() if key not in free}
 
 
