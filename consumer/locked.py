@@ -12,8 +12,8 @@ import structlog
 
 from adapters.errors import Cause, PartitionsWait, StoreUnavailable
 from adapters.ports import Clock, Partition, Record
-from adapters.store import orders as order_rows
 from adapters.store.engine import SHARED_LOCK_SECONDS
+from adapters.store.held import held
 from adapters.store.transaction import Transaction
 from consumer.apply import Batch, OrderWriter
 from consumer.records import Records
@@ -163,8 +163,8 @@ def apply_ahead(records: Sequence[Record], orders: OrderWriter, reads: Records) 
 
     def of_free_orders(tx: Transaction) -> Batch:
         events = reads.read(tx, records, {}).events
-        held = order_rows.held(tx, {(event.shop, event.order_id) for event in events})
-        return Batch([event for event in events if (event.shop, event.order_id) not in held])
+        locked = held(tx, {(event.shop, event.order_id) for event in events})
+        return Batch([event for event in events if (event.shop, event.order_id) not in locked])
 
     try:
         applied, _ = orders.store_batch(of_free_orders, (), lock_seconds=SHARED_LOCK_SECONDS)

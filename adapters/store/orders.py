@@ -246,14 +246,6 @@ def _only(*, is_sqlite: bool) -> sa.Select[Any]:
     return sa.select(c.shop, c.order_id, c.quarantine).where(mine).order_by(c.id).with_for_update()
 
 
-def held(tx: Transaction, orders: Collection[tuple[str, str]]) -> set[tuple[str, str]]:
-    """Return those of these (shop, order id) that another transaction holds locked. Locks the others at once."""
-    c, keys = s.orders.c, {} if tx.is_sqlite else keys_of(tx, orders)  # SQLite has one write transaction
-    mine = sa.select(c.id).where(bulk.among(c.id, is_sqlite=tx.is_sqlite)).order_by(c.id)
-    free = set(tx.execute(mine.with_for_update(skip_locked=True), bulk.numbers(keys.values())).scalars())
-    return {order for order, key in keys.items() if key not in free}
-
-
 def quarantine(tx: Transaction, orders: Mapping[tuple[str, str], str], now: datetime) -> list[tuple[str, str]]:
     """Take these orders out of every loop: nothing of them is claimed, woken or read by id until `save` writes them.
 
