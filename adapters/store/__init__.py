@@ -13,10 +13,10 @@ A write takes the transaction first, `orders.save(tx, ...)`; a read takes the st
 service uses the same names for other things, so other packages import the modules as `order_rows`, `command_rows` and
 so on.
 
-The other modules: lanes.py (how a worker claims commands), held.py (which orders are locked), bulk.py (statements on many rows, where the engines
-differ), engine.py (how an engine is opened), migrating.py and migrations/, not_now.py (after which errors a retry may
-succeed), clock.py, notices.py, health.py, counts.py (what the gauges read), backlog.py (for `orderflow status`),
-copy.py (SQLite to PostgreSQL), forgetting.py (orders that only the OMS knows), retention.py (snapshots on which nothing
-rests), facts_json.py and headers_json.py (JSON in columns). The table of the embedded log has its module in
-adapters/log.
+The other modules: lanes.py (how a worker claims commands), held.py (which orders are locked), bulk.py (statements on
+many rows, where the engines differ), engine.py (how an engine is opened), migrating.py and migrations/, not_now.py
+(after which errors a retry may succeed), clock.py, notices.py, health.py, counts.py (what the gauges read),
+backlog.py (for `orderflow status`), copy.py (SQLite to PostgreSQL), forgetting.py (orders that only the OMS knows),
+retention.py (snapshots on which nothing rests), facts_json.py and headers_json.py (JSON in columns). The table of the
+embedded log has its module in adapters/log.
 """
