@@ -74,7 +74,7 @@ from statemachine.reason_of_order import Attention
 from statemachine.reasons import Reason
 from statemachine.refused_or_canceled import reasons_of_dead
 from statemachine.reported_by_oms import reasons_of_oms
-from statemachine.settled import Pieces, named, sent_again_at, settled_pieces, taken_out
+from statemachine.settled import Pieces, named, pieces_now, sent_again_at, settled_pieces, taken_out
 from statemachine.states import State
 from statemachine.stops import let_go_again
 from statemachine.trackings import best_told_at, best_tracking
@@ -264,17 +264,8 @@ def _is_released_as_dated(facts: Facts, line: Line) -> bool:
 
 def _withdrawal_of(snapshot: Snapshot, line: Line) -> str:
     """Name a line of which a part was withdrawn, with a digest that tells one withdrawal from the next."""
-    pieces = _pieces_now(snapshot, line)
+    pieces = pieces_now(snapshot, line)
     return named(line.id, pieces, pieces)
-
-
-def _pieces_now(snapshot: Snapshot, line: Line) -> Pieces:
-    """How many pieces of the line Mirakl shows to send."""
-    if not line.is_owed:
-        return Pieces(0)
-    if line.withdrawn is not Withdrawn.PART:
-        return Pieces(line.quantity)
-    return Pieces(line.quantity, dict(snapshot.contents).get(WITHDRAWN_OF + line.id, snapshot.digest[:8]))
 
 
 def _unclear_lines(facts: Facts, snapshot: Snapshot, state: State) -> Iterator[Attention]:
@@ -377,8 +368,8 @@ def _changed_lines(facts: Facts, snapshot: Snapshot, state: State) -> tuple[list
     A line counts in the first list if the OMS has or may have it, and (1) all of it is withdrawn, or the newest read
     leaves it out, or (2) a part is withdrawn that was not known before, or (3) Mirakl shows fewer pieces, or (4) all of
     it is withdrawn, a person settled that, and the OMS reports a parcel with it since. It counts in the second list if
-    (5) the import left it out and it is to be sent now, or (6) Mirakl shows more pieces, or (7) a part that a person
-    settled as withdrawn is not withdrawn any more.
+    (5) the import left it out, or a person settled that all of it was taken out, and it or a part of it is to be sent
+    now, or (6) Mirakl shows more pieces, or (7) a part that a person settled as withdrawn is not withdrawn any more.
 
     Before means: in what the import sent (if somebody else sent it: in the baseline) or, if a person settled a change
     of the line since, in what the settle names. If the OMS may have got one of several payloads, each counts. What was
@@ -387,7 +378,7 @@ def _changed_lines(facts: Facts, snapshot: Snapshot, state: State) -> tuple[list
     """
     fewer, more, in_oms = [], [], _pieces_in_oms(facts, snapshot)
     for line in (*snapshot.lines, *lines_left_out(facts)):
-        befores, now = in_oms.get(line.id, ()), _pieces_now(snapshot, line)
+        befores, now = in_oms.get(line.id, ()), pieces_now(snapshot, line)
         if befores and (line.is_owed or _is_withdrawn(facts, line)):
             less = [before for before in befores if now.is_less_than(before)]
             still_made = less and not (state is State.SHIPPED and is_done_in_oms(facts, line))

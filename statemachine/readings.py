@@ -29,7 +29,7 @@ from statemachine.facts import (
     Withdrawn,
 )
 from statemachine.payloads import our_payloads, what_oms_got
-from statemachine.settled import settled_pieces, taken_out
+from statemachine.settled import at_most_by_settles, taken_out
 
 # -- Mirakl and the OMS ------------------------------------------------------------------------------------------
 
@@ -169,9 +169,7 @@ def _lacks_pieces(facts: Facts, line: Line) -> bool:
     for items in (dict(one.items) for one in got if one.items):
         if line.id in items or shown is None:
             at_most.append(items.get(line.id, 0))
-    for settled in settled_pieces(facts, got[0].at if got else EPOCH).get(line.id, ()):
-        is_back = bool(settled.withdrawn) and line.withdrawn is not Withdrawn.PART
-        at_most += [settled.number - is_back] if settled.number is not None else []
+    at_most += at_most_by_settles(facts, got[0].at if got else EPOCH, line)
     return owed is not None and any(number < owed for number in at_most)
 
 

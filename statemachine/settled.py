@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
-from statemachine.facts import EPOCH, Decision, DecisionKind, Facts
+from statemachine.facts import EPOCH, WITHDRAWN_OF, Decision, DecisionKind, Facts, Line, Snapshot, Withdrawn
 from statemachine.ids_in_text import entries, read, written
 from statemachine.occurrences import Begun
 from statemachine.reasons import Reason
@@ -26,14 +26,25 @@ class Pieces:
     is_settled: bool = False  # a person settled a change to this number
 
     def is_less_than(self, before: "Pieces") -> bool:
-        """Whether something was withdrawn since."""
+        """Whether something was withdrawn since, or may have been (`is_unclear_against`)."""
+        if before.number == 0:  # nothing was to be sent
+            return False
         fewer = self.number is not None and before.number is not None and self.number < before.number
         return fewer or self.withdrawn not in ("", before.withdrawn) or (self.number == 0 and before.number != 0)
 
     def is_more_than(self, before: "Pieces") -> bool:
         """Whether there are more pieces since, or a part that a person took out of the OMS has to be sent again."""
+        if before.number == 0 and self.number != 0 and self.withdrawn:
+            return True
         more = self.number is not None and before.number is not None and self.number > before.number
         return more or (before.is_settled and bool(before.withdrawn) and not self.withdrawn)
+
+    def is_unclear_against(self, before: "Pieces") -> bool:
+        """Whether it is not known if more or fewer pieces are to be sent since: a part is withdrawn, and another part
+        was withdrawn before, or a person settled that the OMS makes a part only."""
+        part_made = before.is_settled and before.number is not None and before.number != self.number
+        other = self.withdrawn not in ("", before.withdrawn)
+        return other and before.number != 0 and (bool(before.withdrawn) or part_made)
 
 
 #: What is to be sent of a line of which a person settled that all of it was taken back.
@@ -44,7 +55,8 @@ def named(line_id: str, now: Pieces, before: Pieces) -> str:
     """Name the change of a line, for the detail of a reason."""
     line = written(line_id)
     if now.withdrawn:
-        return f"{line} (part of {now.number}, {now.withdrawn})"
+        other = f", before {before.withdrawn or before.number}" if now.is_unclear_against(before) else ""
+        return f"{line} (part of {now.number}, {now.withdrawn}{other})"
     if now.number == 0:
         return line
     if before.number is not None and now.number is not None and now.number < before.number:
@@ -52,7 +64,7 @@ def named(line_id: str, now: Pieces, before: Pieces) -> str:
     return f"{line} ({'part of ' if before.withdrawn else ''}{before.number}, now {now.number})"
 
 
-_PART: Final = re.compile(r"(.*) \(part of (\w+), (\w+)\)")
+_PART: Final = re.compile(r"(.*) \(part of (\w+), (\w+)(, before \w+)?\)")
 _FEWER: Final = re.compile(r"(.*) \((\d+) of \d+\)")
 _MORE: Final = re.compile(r"(.*) \((?:part of )?\w+, now (\d+)\)")
 
@@ -69,6 +81,20 @@ def _line_of(change: str) -> tuple[str, Pieces]:
 
 #: If one settle names a line by both reasons, the second of these counts, because it is read last.
 _OF_LINES: Final = (Reason.LINES_ADDED_AFTER_IMPORT, Reason.LINES_CANCELED_AFTER_IMPORT)
+
+
+def says_unclear(detail: str) -> bool:
+    """Whether the detail of a reason names a change of which it is not known if more or fewer pieces are to be sent."""
+    return any((found := _PART.fullmatch(change)) and found[4] for change in entries(detail))
+
+
+def pieces_now(snapshot: Snapshot, line: Line) -> Pieces:
+    """How many pieces of the line Mirakl shows to send."""
+    if not line.is_owed:
+        return Pieces(0)
+    if line.withdrawn is not Withdrawn.PART:
+        return Pieces(line.quantity)
+    return Pieces(line.quantity, dict(snapshot.contents).get(WITHDRAWN_OF + line.id, snapshot.digest[:8]))
 
 
 def settled_pieces(facts: Facts, since: datetime) -> dict[str, list[Pieces]]:
@@ -91,6 +117,18 @@ def settled_pieces(facts: Facts, since: datetime) -> dict[str, list[Pieces]]:
                 line_id, pieces = _line_of(change)
                 found.setdefault(line_id, []).append(pieces)
     return found
+
+
+def at_most_by_settles(facts: Facts, since: datetime, line: Line) -> Iterator[int]:
+    """How many pieces of the line the OMS makes at most, by each settle since this instant. 0 as long as nobody has
+    compared another part that is withdrawn with what the OMS makes."""
+    settles = settled_pieces(facts, since).get(line.id, ())
+    for one in settles:
+        is_back = bool(one.withdrawn) and line.withdrawn is not Withdrawn.PART
+        if one.number is not None:
+            yield one.number - is_back
+    if settles and facts.snapshot and pieces_now(facts.snapshot, line).is_unclear_against(settles[-1]):
+        yield 0
 
 
 def _pieces_left(facts: Facts, decision: Decision, line_id: str) -> int | None:

@@ -27,6 +27,7 @@ from statemachine.plan import needed
 from statemachine.readings import all_sent, is_canceled_by_oms, is_ended_everywhere
 from statemachine.reason_of_order import Attention
 from statemachine.reasons import Reason
+from statemachine.settled import says_unclear
 from statemachine.states import State
 from statemachine.troubles import MESSAGES, is_released, messages_waited_until, troubles_of
 
@@ -201,8 +202,20 @@ _CURE_OF_ENDED_IN_OMS: Final = (
     "settle ORDER --reason WHY`."
 )
 
+#: What to do about a line of which another part is withdrawn than a person settled.
+_CURE_OF_ANOTHER_PART: Final = (
+    "It may be more or fewer pieces than before. Find out what is still to be sent, compare it with what the OMS "
+    "makes, and correct it there. Then `orders settle ORDER --reason WHY`."
+)
+
 #: Cures that stand in place of that of the reason.
-CURES_OF_CASES: Final = (_CURE_OF_IMPORT_GIVEN_UP, _CURE_OF_MESSAGES, _CURE_OF_LATE_TRACKING, _CURE_OF_ENDED_IN_OMS)
+CURES_OF_CASES: Final = (
+    _CURE_OF_IMPORT_GIVEN_UP,
+    _CURE_OF_MESSAGES,
+    _CURE_OF_LATE_TRACKING,
+    _CURE_OF_ENDED_IN_OMS,
+    _CURE_OF_ANOTHER_PART,
+)
 #: Reasons whose cure is to stop lines in the OMS.
 _STOP_LINES: Final = (Reason.LINES_CANCELED_AFTER_IMPORT, Reason.WITHDRAWN_AFTER_IMPORT)
 
@@ -219,6 +232,8 @@ def cure(one: Attention, order: OrderRow) -> str:
         cure_of = _CURE_OF_LATE_TRACKING
     elif one.reason in _STOP_LINES and _is_ended_in_oms(one, order.facts):
         cure_of = _CURE_OF_ENDED_IN_OMS
+    elif one.reason is Reason.LINES_CANCELED_AFTER_IMPORT and says_unclear(one.detail):
+        cure_of = _CURE_OF_ANOTHER_PART
     named = (f"The goods have left. {text}" if text else cure_of).replace(
         "orders settle ORDER --reason", f"orders settle ORDER --only {one.reason} --reason"
     )

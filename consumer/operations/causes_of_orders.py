@@ -58,6 +58,7 @@ from statemachine.readings import (
     unsent_parts,
 )
 from statemachine.reasons import Reason
+from statemachine.settled import settled_pieces
 from statemachine.trackings import best_tracking
 from statemachine.troubles import MESSAGES, NO_MESSAGE
 
@@ -256,7 +257,7 @@ def _dead_after_dispatch(case: Case) -> str:
 
 def _lines_canceled(case: Case) -> str:
     return joined(
-        f"{named(line)}: {_sent_to_oms(case.facts, line, None)}, {_left_over(case, line)}"
+        f"{named(line)}: {_sent_to_oms(case.facts, line, None)}{_settled(case.facts, line)}, {_left_over(case, line)}"
         f"{_what_oms_did(case.facts, line)}"
         for line in lines_named_in(case.one, case.facts)
     )
@@ -291,6 +292,16 @@ def _sent_to_oms(facts: Facts, line: Line, otherwise: int | None) -> str:
     return f"somebody else sent it to the OMS, Mirakl showed {pieces} at {moment(got[0].at)}"
 
 
+def _settled(facts: Facts, line: Line) -> str:
+    """What the newest settle of the line says that the OMS makes of it. Empty: no settle does."""
+    got = what_oms_got(facts)
+    settled = settled_pieces(facts, got[0].at if got else EPOCH).get(line.id)
+    if not settled:
+        return ""
+    part = "a part of " if settled[-1].withdrawn else ""
+    return f" and as settled it makes {part}{_pieces(settled[-1].number)}"
+
+
 def _pieces(count: int | None) -> str:
     return "an unknown number" if count is None else f"{count}"
 
@@ -301,7 +312,8 @@ def _in_pieces(count: int | None) -> str:
 
 def _lines_added(case: Case) -> str:
     return joined(
-        f"{named(line)}: {_sent_to_oms(case.facts, line, 0)}, Mirakl shows {_pieces(line.quantity)}"
+        f"{named(line)}: {_sent_to_oms(case.facts, line, 0)}{_settled(case.facts, line)}, "
+        + (_left_over(case, line) if line.withdrawn is Withdrawn.PART else f"Mirakl shows {_pieces(line.quantity)}")
         for line in lines_named_in(case.one, case.facts)
     )
 
