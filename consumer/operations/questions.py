@@ -36,7 +36,7 @@ def question(
     parts = [
         *_calls(before, after, facts, shop),
         *_not_made(commands, before, after, order.facts, new),
-        *_of_kind(order, commands, kind, new, before=before, after=after, policy=policy),
+        *_of_kind(order, commands, kind, new, before=before, after=after, policy=policy, shop=shop),
     ]
     if kind is DecisionKind.RETRY and any(_is_import(one) for one in new.decisions):
         parts.insert(0, f"first look in the OMS for external_ref {external_ref}: if it is there, use `orders handled`")
@@ -134,12 +134,13 @@ def _of_kind(
     before: Plan,
     after: Plan,
     policy: Policy,
+    shop: ShopRow | None,
 ) -> Iterator[str]:
     """What a decision of this kind brings about beside calls and reasons."""
     facts = join(order.facts, new)
     match kind:
         case DecisionKind.ACCEPT | DecisionKind.REFUSE:
-            yield from _of_answer(facts, before=before, after=after, policy=policy)
+            yield from _of_answer(facts, before=before, after=after, policy=policy, shop=shop)
         case DecisionKind.HOLD:
             yield "no call of the order is made until `orders release`"
             if goes_on := oms_goes_on(order.facts):
@@ -188,13 +189,14 @@ def _at_once(commands: Sequence[CommandRow], facts: Facts, new: Facts) -> Iterat
             yield f"at once: {what_it_does(one.kind, one.carries, facts)}"
 
 
-def _of_answer(facts: Facts, *, before: Plan, after: Plan, policy: Policy) -> Iterator[str]:
+def _of_answer(facts: Facts, *, before: Plan, after: Plan, policy: Policy, shop: ShopRow | None) -> Iterator[str]:
     """What the answer to Mirakl is, if the decision makes no call due."""
     answers = [one.key for one in after.due if one.kind is CommandKind.ACCEPT]
     if not answers and mirakl_state(facts) != "WAITING_ACCEPTANCE":
         says = what_it_does(CommandKind.ACCEPT, acceptance(facts, policy) or "", facts)
         yield f"when Mirakl asks for the answer, {says}"
     elif answers and answers[0] in {one.key for one in before.due}:
-        yield f"as planned, {what_it_does(CommandKind.ACCEPT, answers[0].carries, facts)}"
+        says = what_it_does(CommandKind.ACCEPT, answers[0].carries, facts)
+        yield f"as planned, {says}{_switched_off(CommandKind.ACCEPT, shop)}"
     elif not answers:
         yield "the answer still waits: `orders explain` says for what"

@@ -243,10 +243,13 @@ def test_a_question_says_what_happens(
     assert found.endswith(says)
 
 
-def test_a_question_says_that_no_call_is_made_while_the_effects_of_the_shop_are_off(tmp_path: Path) -> None:
-    desk = Desk(tmp_path, HOLD, effects=False)
+@pytest.mark.parametrize("policy", [HOLD, Policy()], ids=["a person decides", "as planned"])
+def test_a_question_says_that_no_call_is_made_while_the_effects_of_the_shop_are_off(
+    tmp_path: Path, policy: Policy
+) -> None:
+    desk = Desk(tmp_path, policy, effects=False)
     desk.shows("WAITING_ACCEPTANCE")
-    found = question_of(desk.store, desk.row, act(desk, DecisionKind.ACCEPT), HOLD, prefix="")
+    found = question_of(desk.store, desk.row, act(desk, DecisionKind.ACCEPT), policy, prefix="")
     assert "OR21 accepts every line (later: the effects of the shop are off)" in found
 
 
