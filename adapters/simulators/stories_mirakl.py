@@ -185,6 +185,18 @@ def _messages_nowhere(stage: Stage) -> Script:
     yield from sends_all(stage)
 
 
+def _currency_missing(stage: Stage) -> Script:
+    yield from stage.arrive()
+    currency = stage.mirakl.marketplace.currency
+    changes.set_fields(stage.mirakl, stage.order_id, currency_iso_code=None)
+    yield from stage.debit()
+    yield stage.is_listed("import_rejected")
+    yield from stage.stays(imported=False)
+    changes.set_fields(stage.mirakl, stage.order_id, currency_iso_code=currency)
+    yield from stage.produced()
+    yield from sends_all(stage)
+
+
 def _message_after_import(stage: Stage) -> Script:
     yield from until_packed(stage)
     stage.mirakl.post_message(stage.order_id, "Canary again: in red, please, not in blue.")
@@ -310,6 +322,8 @@ MIRAKL: Final[dict[str, Story]] = {
     ),
     # has_customer_message is true, and M11 shows nothing.
     "messages_nowhere": Story(_messages_nowhere, reasons=("messages_not_read",)),
+    # Mirakl names no currency for a while, and the order is not imported without one.
+    "currency_missing": Story(_currency_missing, reasons=("import_rejected",)),
     # A message comes after the import.
     "message_after_import": Story(_message_after_import, reasons=("message_after_import",)),
     # A message has a file, which the OMS does not get.

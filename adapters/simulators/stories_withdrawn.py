@@ -50,6 +50,10 @@ def _raise_quantity(stage: Stage) -> None:
     changes.set_line(stage.mirakl, stage.order_id, stage.line_id(0), quantity=3, price=price)
 
 
+def _date_first(stage: Stage) -> None:
+    changes.set_line(stage.mirakl, stage.order_id, stage.line_id(0), shipped_date="2026-03-01T10:00:00Z")
+
+
 def _end_first(stage: Stage) -> None:
     changes.set_line(stage.mirakl, stage.order_id, stage.line_id(0), order_line_state="CANCELED")
 
@@ -99,18 +103,18 @@ def _rest_is_imported(change: _Change) -> Callable[[Stage], Script]:
     return script
 
 
-def _released(change: _Change) -> Story:
-    """Make a story: some of three pieces are withdrawn before the import, and a person lets the order go as it is."""
+def _released(change: _Change, reason: str = "partly_withdrawn") -> Story:
+    """Make a story: something of three pieces holds the import, and a person lets the order go as it is."""
 
     def script(stage: Stage) -> Script:
         yield from _before_import(stage, change)
-        yield stage.is_listed("partly_withdrawn")
+        yield stage.is_listed(reason)
         yield from stage.stays(imported=False)
         stage.decide("release")
         yield from stage.produced()
         yield from sends_all(stage)
 
-    return Story(script, adjust=three_pieces, reasons=("partly_withdrawn",))
+    return Story(script, adjust=three_pieces, reasons=(reason,))
 
 
 def _more_after_import(before: _Change, more: _Change, pieces: int, **kinds: Any) -> Story:
@@ -256,6 +260,8 @@ WITHDRAWN: Final[dict[str, Story]] = {
     "piece_canceled": _released(_cancel_a_piece),
     # As piece_canceled, with a refund.
     "piece_refunded": _released(_refund_a_piece),
+    # A line has a date of shipment before the import, and is still to be sent: a person finds out that it did not leave.
+    "line_shipped_before": _released(_date_first, "line_shipped_before"),
     # One line of two is canceled after the import.
     "line_canceled_after_import": _withdrawn_after_import(_cancel_first, lines=(2, 2)),
     # One piece of three is refunded after the import. The OMS sends what it has.

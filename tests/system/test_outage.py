@@ -40,7 +40,7 @@ RECOVERY_SECONDS = 30.0
 LOOKED_FOR_SECONDS = 60.0
 #: The world runs slowly, so that most orders are under way when the broker stops, and also when the database stops.
 #: So many orders have every story that is left.
-ORDERS, SPEED = 130, 0.3
+ORDERS, SPEED = 140, 0.3
 #: A tracking number that a person enters in the portal may be overwritten until a read of it is stored
 #: (docs/guarantees.md). The simulators know that it was listed, but not whether it was stored before the engine
 #: stopped. So no order of this run has this story.
