@@ -40,6 +40,7 @@ from statemachine.facts import (
     Recovery,
     Snapshot,
     Trouble,
+    age_of,
 )
 from statemachine.payloads import possible_imports
 from statemachine.settled import change_settled_at
@@ -126,7 +127,7 @@ def handover_events(claim: Claim, payload: bytes | None, notes: tuple[str, ...],
         # After the settle, also if the clock of the process that stored it is ahead of ours.
         handover = replace(earlier, at=max(now, settled_at + datetime.resolution))
     else:
-        handover = Handover(now, _items(snapshot), snapshot.contents, notes)
+        handover = Handover(now, _items(snapshot), snapshot.contents, notes, age_of(snapshot)[0])
     event_id, note = f"{command.id}:{claim.token}:handover", _note(command, "handover")
     facts = Facts(handovers=(handover,))
     return [Event(SOURCE, event_id, claim.order.shop, claim.order.order_id, Trigger.CALL, now, facts, note=note)]

@@ -353,17 +353,18 @@ def _in_oms_hands(facts: Facts, policy: Policy, snapshot: Snapshot, state: State
     """What Mirakl changed of an order that the OMS has or may have."""
     fewer, more = _changed_lines(facts, snapshot, state)
     if fewer and not _all_taken_back(facts, snapshot):  # withdrawn_after_import says it of the whole order
-        yield Attention(Reason.LINES_CANCELED_AFTER_IMPORT, ",".join(fewer))
+        yield Attention(Reason.LINES_CANCELED_AFTER_IMPORT, ",".join(fewer.values()))
     if more:
-        yield Attention(Reason.LINES_ADDED_AFTER_IMPORT, ",".join(more))
+        yield Attention(Reason.LINES_ADDED_AFTER_IMPORT, ",".join(more.values()))
     if state is not State.SHIPPED and may_be_in_oms(facts):
         yield from _changed_after_import(facts, snapshot)
     if state in (State.SHIPPING, State.IMPORTED):
-        yield from let_go_again(facts, policy, snapshot)
+        yield from let_go_again(facts, policy, snapshot, fewer, more)
 
 
-def _changed_lines(facts: Facts, snapshot: Snapshot, state: State) -> tuple[list[str], list[str]]:
+def _changed_lines(facts: Facts, snapshot: Snapshot, state: State) -> tuple[dict[str, str], dict[str, str]]:
     """Name the lines of which Mirakl withdrew something since the import, and those of which it shows more to send.
+    Both are by the line's id.
 
     A line counts in the first list if the OMS has or may have it, and (1) all of it is withdrawn, or the newest read
     leaves it out, or (2) a part is withdrawn that was not known before, or (3) Mirakl shows fewer pieces, or (4) all of
@@ -376,18 +377,18 @@ def _changed_lines(facts: Facts, snapshot: Snapshot, state: State) -> tuple[list
     withdrawn before our import does not count, because the person who released the import knew it. In SHIPPED a line
     that the OMS sent or ended does not count either, because nobody can change it in the OMS.
     """
-    fewer, more, in_oms = [], [], _pieces_in_oms(facts, snapshot)
+    fewer, more, in_oms = dict[str, str](), dict[str, str](), _pieces_in_oms(facts, snapshot)
     for line in (*snapshot.lines, *lines_left_out(facts)):
         befores, now = in_oms.get(line.id, ()), pieces_now(snapshot, line)
         if befores and (line.is_owed or _is_withdrawn(facts, line)):
             less = [before for before in befores if now.is_less_than(before)]
             still_made = less and not (state is State.SHIPPED and is_done_in_oms(facts, line))
             if still_made or (now.number == 0 and _left_though_taken_out(facts, line)):
-                fewer.append(named(line.id, now, (less or befores)[0]))
+                fewer[line.id] = named(line.id, now, (less or befores)[0])
             left = state is State.SHIPPED and (line.shipped or is_sent(facts, line))
             grown = [before for before in befores if now.is_more_than(before)]
             if grown and not less and not left:
-                more.append(named(line.id, now, grown[0]))
+                more[line.id] = named(line.id, now, grown[0])
     return fewer, more
 
 

@@ -288,6 +288,8 @@ class Handover:
     items: tuple[tuple[str, int], ...] = ()  # (line id, pieces)
     contents: tuple[tuple[str, str], ...] = ()  # of the read that the payload was made of
     notes: tuple[str, ...] = ()  # what a person should know of the payload, in words of a closed set
+    #: Mirakl's date of the read that our payload was made of. EPOCH: not known, or a baseline.
+    shown_at: datetime = EPOCH
 
 
 #: The words of `notes`. The first: a message of the customer has a file. The second: the customer wrote, and the import

@@ -175,6 +175,12 @@ def taken_out(facts: Facts, line_id: str) -> Decision | None:
     return max((one for one in facts.decisions if one.kind is DecisionKind.SETTLE and names_it(one)), default=None)
 
 
+def is_settled_as_added(facts: Facts, line_id: str, since: datetime) -> bool:
+    """Whether a person settled since this instant that the OMS makes the line, or more pieces of it."""
+    details = (one for settle in _settles(facts, since) for one in _details(settle, Reason.LINES_ADDED_AFTER_IMPORT))
+    return any(_line_of(change)[0] == line_id for detail in details for change in entries(detail))
+
+
 def sent_again_at(facts: Facts) -> datetime:
     """When a person last settled that the OMS makes lines or pieces too that were added. EPOCH: never."""
     added = Reason.LINES_ADDED_AFTER_IMPORT

@@ -4,17 +4,31 @@ The cure of each such reason says to stop the order in the OMS. When Mirakl show
 ends, and nothing tells the OMS. So the facts keep when Mirakl last showed that the order must not be sent.
 """
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from datetime import datetime
 from typing import Final
 
 from statemachine.commands import Policy
-from statemachine.facts import AFTER_SHIPPING, DEBIT, PAY_ON_SHIPMENT, DecisionKind, Facts, Line, Snapshot, age_of
-from statemachine.in_oms import left_at
+from statemachine.facts import (
+    AFTER_SHIPPING,
+    DEBIT,
+    EPOCH,
+    PAY_ON_SHIPMENT,
+    WITHDRAWN_OF,
+    DecisionKind,
+    Facts,
+    Handover,
+    Line,
+    Snapshot,
+    Withdrawn,
+    age_of,
+)
+from statemachine.in_oms import has_left, left_at
 from statemachine.payloads import what_oms_got
+from statemachine.readings import is_ended_everywhere
 from statemachine.reason_of_order import Attention
 from statemachine.reasons import Reason
-from statemachine.settled import settled_pieces
+from statemachine.settled import is_settled_as_added, settled_pieces
 
 PAYMENT: Final = "payment awaited"
 SHIPPED: Final = "shipped"
@@ -23,8 +37,9 @@ _CENTRE: Final = "centre "
 _SHIPPED_LINE: Final = "shipped: "
 _INCIDENT: Final = "incident of "
 _GONE: Final = "gone from Mirakl"
-#: Asked for by canceled_by_oms.py, not here: `lines_added_after_import` is about a line that is taken back no more.
 TAKEN_BACK: Final = "taken back: "
+_IN_PART: Final = "taken back in part: "
+_OF_LINE: Final = (_SHIPPED_LINE, _INCIDENT, TAKEN_BACK, _IN_PART)
 
 
 def stops_of(snapshot: Snapshot) -> tuple[tuple[str, datetime], ...]:
@@ -47,29 +62,44 @@ def _stops_of(snapshot: Snapshot) -> Iterator[tuple[str, datetime]]:
         yield NOT_OURS, snapshot.read_at
     if snapshot.state == "SHIPPING" and snapshot.centre not in ("", "DEFAULT"):
         yield _CENTRE + snapshot.centre, snapshot.read_at
-    for line in snapshot.lines:
-        if snapshot.state == "SHIPPING" and line.has_incident:
+    for line in snapshot.lines if snapshot.state in ("SHIPPING", *DEBIT) else ():
+        if line.has_incident:
             yield _INCIDENT + line.id, shown_at
-        if snapshot.state == "SHIPPING" and line.is_taken_back:
-            yield TAKEN_BACK + line.id, shown_at
+        if line.is_taken_back or line.withdrawn is Withdrawn.PART:
+            yield (TAKEN_BACK if line.is_taken_back else _IN_PART) + line.id, shown_at
 
 
-def let_go_again(facts: Facts, policy: Policy, snapshot: Snapshot) -> Iterator[Attention]:
-    """An order that is to be sent, and that had to be stopped in the OMS since the OMS got it. What left since then
-    shows that the OMS goes on."""
+def let_go_again(
+    facts: Facts, policy: Policy, snapshot: Snapshot, fewer: Collection[str], more: Collection[str]
+) -> Iterator[Attention]:
+    """An order, or a line of it, that is to be sent and had to be stopped in the OMS since the OMS got it. What left
+    since then shows that the OMS goes on. `fewer`, `more`: the ids of the lines that lines_canceled_after_import and
+    lines_added_after_import name.
+
+    Each line has its own reason: a person who lets one go on leaves the others stopped. Of what stopped the whole order
+    the newest counts, and if a line was stopped by the same read, it is about the order.
+    """
     if not (facts.stops or facts.decisions):  # many orders have neither; this saves time
         return
     is_ours = snapshot.can_ship and snapshot.centre in policy.centres
     got = what_oms_got(facts)
     if not (is_ours and got and snapshot.owed_lines and snapshot.state == "SHIPPING"):
         return
-    found = []
+    ours, of_order, of_lines = {_CENTRE + centre for centre in policy.centres}, [], []
     for what, at in (*facts.stops, *_gone(facts, snapshot)):
-        lines = _lines_of(facts, policy, snapshot, what, got[0].at) if at > got[0].at else ()
-        if lines and at > left_at(facts, *lines):
-            found.append((at, what))
-    if found:
-        at, what = max(found)
+        if not _is_since(what, at, got[0]):
+            continue
+        if of_line := next((prefix for prefix in _OF_LINE if what.startswith(prefix)), None):
+            line = next((one for one in snapshot.owed_lines if what == of_line + one.id), None)
+            known = [name.removeprefix(WITHDRAWN_OF) for name, _ in got[0].contents] if of_line == _IN_PART else []
+            asked = {*more, *known, *(fewer if of_line in (TAKEN_BACK, _IN_PART) else ())}
+            if line and at > left_at(facts, line) and _goes_on(facts, line, what, at, asked):
+                of_lines.append((at, what))
+        elif what not in ours and at > left_at(facts, *snapshot.owed_lines):
+            of_order.append((at, what))
+    newest = max(of_order, default=None)
+    told = [one for one in of_lines if newest is None or one[0] != newest[0]]
+    for at, what in [*told, *([newest] if newest else [])]:
         yield Attention(Reason.GO_ON_IN_OMS, f"{what} until {at:%Y-%m-%d %H:%M:%S}")
 
 
@@ -81,14 +111,26 @@ def _gone(facts: Facts, snapshot: Snapshot) -> Iterator[tuple[str, datetime]]:
             yield _GONE, one.at
 
 
-def _lines_of(facts: Facts, policy: Policy, snapshot: Snapshot, what: str, since: datetime) -> tuple[Line, ...]:
-    """The lines that were stopped for this and are to be sent now. Where a person settled the incident of a line,
-    `lines_added_after_import` asks for the line (settled.py)."""
-    if what.startswith(TAKEN_BACK) or (what.startswith(_CENTRE) and what.removeprefix(_CENTRE) in policy.centres):
-        return ()
+def _is_since(what: str, at: datetime, got: Handover) -> bool:
+    """Whether Mirakl showed this after the read that the OMS's order was made of.
+
+    Mirakl may date the change before our claim of the import, which was made of an earlier read.
+    """
+    dated = what != NOT_OURS and not what.startswith((_CENTRE, _GONE))  # these have the time of their read
+    return at >= got.at or (dated and EPOCH < got.shown_at < at)
+
+
+def _goes_on(facts: Facts, line: Line, what: str, at: datetime, asked: Collection[str]) -> bool:
+    """Whether nothing but the end of this stop tells that the line is to be sent.
+
+    A person who settled an incident, or that the line was taken back, stopped it: then lines_added_after_import asks
+    for it, until a person settles that. oms_canceled asks for a line that the OMS canceled. `asked`: the ids of the
+    lines for which another reason asks.
+    """
     if what.startswith(_SHIPPED_LINE):
-        return tuple(one for one in snapshot.owed_lines if what == _SHIPPED_LINE + one.id and not one.shipped)
-    if not what.startswith(_INCIDENT):
-        return snapshot.owed_lines
-    settled = settled_pieces(facts, since)
-    return tuple(one for one in snapshot.owed_lines if what == _INCIDENT + one.id and one.id not in settled)
+        return not line.shipped
+    if line.id in asked or has_left(facts, line) or is_ended_everywhere(facts, line.id):
+        return False
+    if what.startswith((TAKEN_BACK, _IN_PART)):
+        return line.withdrawn is not Withdrawn.PART and line.id not in settled_pieces(facts, at)
+    return not is_settled_as_added(facts, line.id, at)

@@ -260,7 +260,7 @@ WITHDRAWN: Final[dict[str, Story]] = {
     "piece_canceled": _released(_cancel_a_piece),
     # As piece_canceled, with a refund.
     "piece_refunded": _released(_refund_a_piece),
-    # A line has a date of shipment before the import, and is still to be sent: a person finds out that it did not leave.
+    # Before the import, a line that is to be sent has a date of shipment: a person finds out that it did not leave.
     "line_shipped_before": _released(_date_first, "line_shipped_before"),
     # One line of two is canceled after the import.
     "line_canceled_after_import": _withdrawn_after_import(_cancel_first, lines=(2, 2)),

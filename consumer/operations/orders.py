@@ -35,6 +35,7 @@ from statemachine.facts import (
     Handover,
     Tracking,
     Withdrawn,
+    age_of,
 )
 from statemachine.occurrences import seen_in
 from statemachine.payloads import import_known, may_be_in_oms, possible_imports, settle_as_imported
@@ -203,7 +204,7 @@ def _imported_by_hand(order: OrderRow, at: datetime) -> tuple[Handover, ...]:
     if possible_imports(facts) or is_there or snapshot is None:
         return ()
     items = tuple((line.id, line.quantity) for line in snapshot.owed_lines if line.quantity is not None)
-    return (Handover(at, items, snapshot.contents),)
+    return (Handover(at, items, snapshot.contents, shown_at=age_of(snapshot)[0]),)
 
 
 def _to_handle(order: OrderRow, commands: Sequence[CommandRow], call: str) -> CommandKey:

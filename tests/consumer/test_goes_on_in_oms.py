@@ -62,6 +62,86 @@ def test_an_order_that_is_to_be_sent_again_is_told_until_a_person_let_it_go_on(
         assert rig.attention() == []
 
 
+@pytest.mark.parametrize(("begins", "ends", "reason"), STOPS[1:])
+def test_a_stop_between_the_last_read_and_the_import_is_told_too(
+    rig: Rig, begins: Change, ends: Change, reason: str
+) -> None:
+    rig.add("1-A", state="SHIPPING")
+    rig.poll()
+    rig.clock.advance(10)
+    begins(rig.mirakl["alpha"])
+    rig.clock.advance(10)
+    rig.work()
+    rig.poll(600)
+    assert (rig.effects(), rig.attention()) == (["imported"], [reason])
+    ends(rig.mirakl["alpha"])
+    rig.poll(600)
+    assert rig.attention() == ["go_on_in_oms"]
+
+
+def set_lines(rig: Rig, state: str, *lines: str) -> None:
+    rig.clock.advance(60)
+    for line in lines:
+        changes.set_line(rig.mirakl["alpha"], "1-A", line, order_line_state=state)
+    rig.poll()
+
+
+def go_on(rig: Rig) -> list[str]:
+    """What stopped the order or its lines."""
+    found = [one.detail for one in rig.row().attention if one.reason == "go_on_in_oms"]
+    return [detail.partition(" until ")[0] for detail in found]
+
+
+def test_each_line_that_was_stopped_is_named(rig: Rig) -> None:
+    rig.imported(lines=2)
+    set_lines(rig, "INCIDENT_OPEN", "1-A-1", "1-A-2")
+    set_lines(rig, "SHIPPING", "1-A-1", "1-A-2")
+    assert go_on(rig) == ["incident of 1-A-1", "incident of 1-A-2"]
+    decide(rig, DecisionKind.SETTLE)
+    set_lines(rig, "INCIDENT_OPEN", "1-A-1", "1-A-2")
+    set_lines(rig, "SHIPPING", "1-A-1")
+    set_lines(rig, "SHIPPING", "1-A-2")
+    assert go_on(rig) == ["incident of 1-A-1", "incident of 1-A-2"]
+    decide(rig, DecisionKind.SETTLE)
+    assert rig.attention() == []
+
+
+@pytest.mark.parametrize("pieces", [3, 1])
+def test_a_refund_that_is_rejected_before_its_settle_goes_on_in_the_oms(rig: Rig, pieces: int) -> None:
+    rig.imported(lines=2, quantity=3)
+    rig.clock.advance(60)
+    changes.refund(rig.mirakl["alpha"], "1-A", "1-A-1", pieces)
+    rig.poll()
+    assert rig.attention() == ["lines_canceled_after_import"]
+    rig.clock.advance(60)
+    changes.set_line(rig.mirakl["alpha"], "1-A", "1-A-1", refunds=[])
+    rig.poll()
+    assert go_on(rig) == [{3: "taken back: 1-A-1", 1: "taken back in part: 1-A-1"}[pieces]]
+    decide(rig, DecisionKind.SETTLE)
+    assert rig.attention() == []
+
+
+def test_an_order_that_was_taken_back_for_a_while_goes_on_in_the_oms(rig: Rig) -> None:
+    rig.imported(lines=2)
+    set_lines(rig, "CANCELED", "1-A-1", "1-A-2")
+    assert rig.attention() == ["withdrawn_after_import"]
+    set_lines(rig, "SHIPPING", "1-A-1", "1-A-2")
+    assert go_on(rig) == ["taken back: 1-A-1", "taken back: 1-A-2"]
+
+
+def test_an_older_settle_about_the_line_does_not_hide_the_end_of_its_incident(rig: Rig) -> None:
+    rig.imported(lines=2)
+    set_lines(rig, "CANCELED", "1-A-1")
+    decide(rig, DecisionKind.SETTLE)
+    set_lines(rig, "SHIPPING", "1-A-1")
+    assert list(details(rig)) == ["lines_added_after_import"]
+    decide(rig, DecisionKind.SETTLE)
+    assert rig.attention() == []
+    set_lines(rig, "INCIDENT_OPEN", "1-A-1")
+    set_lines(rig, "SHIPPING", "1-A-1")
+    assert go_on(rig) == ["incident of 1-A-1"]
+
+
 def test_an_order_that_was_gone_and_is_back_is_told_if_a_person_stopped_it(rig: Rig) -> None:
     rig.imported()
     order = deepcopy(rig.mirakl["alpha"].order("1-A"))

@@ -37,6 +37,7 @@ from statemachine.facts import (
     Trouble,
     Unread,
     Withdrawn,
+    age_of,
 )
 from statemachine.joining import snapshot_facts
 from statemachine.machine import EventResult, decide
@@ -273,9 +274,11 @@ class Walk:
         return Trigger.CALL, f"{command.kind}#{command.round} claimed", new
 
     def _handovers(self) -> tuple[Handover, ...]:
-        owed = self.facts.snapshot.owed_lines if self.facts.snapshot else ()
-        contents = self.facts.snapshot.contents if self.facts.snapshot else ()
-        return (Handover(at(self.now), tuple((line.id, line.quantity or 1) for line in owed), contents),)
+        snapshot = self.facts.snapshot
+        if snapshot is None:
+            return (Handover(at(self.now)),)
+        items = tuple((line.id, line.quantity or 1) for line in snapshot.owed_lines)
+        return (Handover(at(self.now), items, snapshot.contents, shown_at=age_of(snapshot)[0]),)
 
     def _result(self, one: Command) -> tuple[str, Facts]:
         instant = at(self.now)
