@@ -34,10 +34,12 @@ from statemachine.ids_in_text import named_in, written
 from statemachine.in_oms import (
     changed_contents,
     goes_on_at,
+    has_left,
     is_confirmed_by_us,
     is_debited_after_shipping,
     is_done_in_oms,
     is_shipped_by_another,
+    is_to_be_sent,
     left_at,
     unfinished_parts,
 )
@@ -74,7 +76,7 @@ from statemachine.reason_of_order import Attention
 from statemachine.reasons import Reason
 from statemachine.refused_or_canceled import reasons_of_dead
 from statemachine.reported_by_oms import reasons_of_oms
-from statemachine.settled import Pieces, named, pieces_now, sent_again_at, settled_pieces, taken_out
+from statemachine.settled import Pieces, is_taken_out, named, pieces_now, sent_again_at, settled_pieces, taken_out
 from statemachine.states import State
 from statemachine.stops import let_go_again
 from statemachine.trackings import best_told_at, best_tracking
@@ -206,7 +208,12 @@ def _refused_in_vain(facts: Facts, policy: Policy, state: State) -> Iterator[Att
 
 
 def _incidents(facts: Facts, snapshot: Snapshot, state: State) -> Iterator[Attention]:
-    """Lines with an incident. A closed incident counts until the order is shipped, because its line is not sent."""
+    """Lines with an incident. A closed incident counts until the order is shipped, because its line is not sent.
+
+    If goods left of an order of which no line is to be sent any more, withdrawn_after_import stands instead of these.
+    """
+    if facts.dispatches and _all_taken_back(facts, snapshot):
+        return
     for line in snapshot.lines:
         if line.state == "INCIDENT_OPEN" or (line.state == "INCIDENT_CLOSED" and state != State.SHIPPED):
             after = Begun(last_without(facts, of_state(line)), left_at(facts, line))
@@ -306,7 +313,8 @@ def _lines_shipped_elsewhere(facts: Facts, snapshot: Snapshot) -> Iterator[Atten
     lines = [
         line
         for line in snapshot.lines
-        if line.state in AFTER_SHIPPING or (line.is_owed and line.shipped and not _is_released_as_dated(facts, line))
+        if line.state in AFTER_SHIPPING or line.shipped
+        if not (line.is_owed and _is_released_as_dated(facts, line))
         if UNCLEAR + line.id not in unclear and not is_done_in_oms(facts, line)
         if any(before.number != 0 for before in in_oms.get(line.id, ()))
     ]
@@ -370,7 +378,8 @@ def _changed_lines(facts: Facts, snapshot: Snapshot, state: State) -> tuple[dict
     leaves it out, or (2) a part is withdrawn that was not known before, or (3) Mirakl shows fewer pieces, or (4) all of
     it is withdrawn, a person settled that, and the OMS reports a parcel with it since. It counts in the second list if
     (5) the import left it out, or a person settled that all of it was taken out, and it or a part of it is to be sent
-    now, or (6) Mirakl shows more pieces, or (7) a part that a person settled as withdrawn is not withdrawn any more.
+    now, or (6) Mirakl shows more pieces, or (7) a part that a person settled as withdrawn is not withdrawn any more, or
+    (8) a person settled that it was taken out, and only our OR24 marked it shipped.
 
     Before means: in what the import sent (if somebody else sent it: in the baseline) or, if a person settled a change
     of the line since, in what the settle names. If the OMS may have got one of several payloads, each counts. What was
@@ -389,6 +398,8 @@ def _changed_lines(facts: Facts, snapshot: Snapshot, state: State) -> tuple[dict
             grown = [before for before in befores if now.is_more_than(before)]
             if grown and not less and not left:
                 more[line.id] = named(line.id, now, grown[0])
+        elif befores and is_taken_out(facts, line.id) and is_to_be_sent(facts, line) and not has_left(facts, line):
+            more[line.id] = named(line.id, Pieces(line.quantity), befores[0])
     return fewer, more
 
 

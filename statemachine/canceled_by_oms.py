@@ -6,8 +6,9 @@ from typing import Final
 
 from statemachine.facts import EPOCH, Cancellation, Decision, DecisionKind, Facts, NotShown
 from statemachine.ids_in_text import entries, read, written
+from statemachine.in_oms import has_left, is_to_be_sent
 from statemachine.occurrences import Begun
-from statemachine.readings import is_ended_in_oms, is_sent, may_have, parts_in_oms
+from statemachine.readings import is_ended_in_oms, may_have, parts_in_oms
 from statemachine.reason_of_order import Attention
 from statemachine.reasons import Reason
 from statemachine.receipts import cancellations_once
@@ -61,8 +62,9 @@ def _canceled_lines(facts: Facts, one: Cancellation) -> tuple[set[str], set[str]
     """The lines of this cancellation that the OMS does not make: those to be sent, and those not to be sent."""
     lines = facts.snapshot.lines if facts.snapshot else ()
     named = {line for line, _ in one.items} or parts_in_oms(facts).get(one.oms_id) or {line.id for line in lines}
-    mine = [line for line in lines if line.id in named and not is_sent(facts, line) and _nobody_makes(facts, line.id)]
-    return {line.id for line in mine if line.is_owed}, {line.id for line in mine if not line.is_owed}
+    mine = [line for line in lines if line.id in named and not has_left(facts, line) and _nobody_makes(facts, line.id)]
+    owed = {line.id for line in mine if is_to_be_sent(facts, line)}
+    return owed, {line.id for line in mine} - owed
 
 
 def _not_owed_at_settles(facts: Facts, what: Attention) -> Iterator[tuple[Decision, set[str]]]:

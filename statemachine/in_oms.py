@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import Final
 
 from statemachine.commands import CommandKind, Policy
-from statemachine.facts import DEBIT, EPOCH, PAY_ON_SHIPMENT, VOUCHED, Facts, Line
+from statemachine.facts import AFTER_SHIPPING, DEBIT, EPOCH, PAY_ON_SHIPMENT, VOUCHED, Facts, Line
 from statemachine.payloads import what_oms_got
 from statemachine.readings import (
     alive_parts,
@@ -63,6 +63,12 @@ def _cannot_leave(facts: Facts, line: Line) -> bool:
     lines = facts.snapshot.lines if facts.snapshot else ()
     makes_others = any(not is_ended_everywhere(facts, other.id) for other in lines)  # else it made all of them again
     return (never_got and any(one.items for one in got)) or (makes_others and is_ended_everywhere(facts, line.id))
+
+
+def is_to_be_sent(facts: Facts, line: Line) -> bool:
+    """Whether the line is to be sent, or only our OR24 marked it shipped: it marks every line, also one whose refund is
+    rejected later."""
+    return line.is_owed or (is_confirmed_by_us(facts) and line.state in AFTER_SHIPPING and not line.is_taken_back)
 
 
 def changed_contents(facts: Facts) -> dict[str, str]:
@@ -144,12 +150,15 @@ def _in_parcels_before(facts: Facts, line: Line, at: datetime) -> bool:
 
 
 def unfinished_parts(facts: Facts) -> set[int]:
-    """The OMS ids of the parts that the OMS neither ended nor sent as a whole. Empty if a person vouches."""
+    """The OMS ids of the parts that the OMS neither ended nor sent as a whole. If a person vouches, only those on which
+    the OMS reports progress since."""
     sent = {dispatch.oms_id for dispatch in facts.dispatches if dispatch.covers}
     lines, lines_of = _lines(facts), parts_in_oms(facts)
-    if is_vouched(facts, *lines):
-        return set()
     open_parts = alive_parts(facts) - sent
+    if is_vouched(facts, *lines):
+        vouched_at, again = max(one.told_at for one in facts.dispatches if one.oms_id == VOUCHED), repeats(facts)
+        since = (one for one in facts.statuses if one.at > vouched_at and one.at not in again)
+        open_parts &= {one.oms_id for one in since if one.status not in STANDING_STILL}
     return {
         oms_id
         for oms_id in open_parts

@@ -13,7 +13,7 @@ from statemachine.payloads import import_known
 from statemachine.plan import Plan
 from statemachine.readings import is_pending, last_answer
 from statemachine.states import State
-from statemachine.waits import is_at_its_end, waits_for
+from statemachine.waits import waits_for
 
 
 class Invariant(StrEnum):
@@ -47,7 +47,7 @@ def is_lost(facts: Facts, policy: Policy, wanted: Plan) -> bool:
     """Whether an order that is not at its end waits for nothing (waits.py)."""
     if wanted.due or wanted.attention or wanted.wakes_at is not None:  # most orders; `waits_for` takes longer
         return False
-    return not is_at_its_end(wanted.state) and not waits_for(facts, policy, wanted)
+    return not wanted.state.is_at_its_end and not waits_for(facts, policy, wanted)
 
 
 def _carries_too_much(facts: Facts, handover: Handover) -> bool:

@@ -179,7 +179,7 @@ def read_after(facts: Facts, policy: Policy) -> datetime | None:
     the order.
     """
     awaited, newest, state = awaits_read_after(facts), facts.newest, state_of(facts)
-    if newest is None or state.is_final or state is State.SHIPPED:
+    if newest is None or state.is_at_its_end:
         return awaited
     look = max([newest.read_at, *not_found_since_read(facts)[:1]]) + policy.gone_after
     return look if awaited is None else min(awaited, look)
@@ -194,7 +194,7 @@ def awaits_read_after(facts: Facts) -> datetime | None:
     state = state_of(facts)
     # An earlier version of orderflow read less of an order. The next read shows whether the goods are still owed.
     lacks_fields = was_read_by_earlier_version(facts) or has_no_baseline(facts)
-    waits = [snapshot.read_at] if lacks_fields and not (state.is_final or state is State.SHIPPED) else []
+    waits = [snapshot.read_at] if lacks_fields and not state.is_at_its_end else []
     if snapshot.state == "WAITING_ACCEPTANCE":
         waits += [a.proof_after for a in facts.answers if a.kind == CommandKind.ACCEPT]
         waits += [r.at for r in facts.rejections if r.kind == CommandKind.ACCEPT]

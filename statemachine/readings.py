@@ -265,8 +265,19 @@ def _is_ended_where_known(facts: Facts, line_id: str) -> bool:
 
 
 def sent_quantity(facts: Facts, line_id: str) -> int:
-    """How many pieces of the line the parcels hold. A parcel reported twice counts once (docs/kornitx.md 9.4)."""
-    return sum(quantity for items in _parcels(facts) for line, quantity in items if line == line_id)
+    """How many pieces of the line the parcels hold. A parcel reported twice counts once (docs/kornitx.md 9.4).
+
+    Reports with one number are about one parcel: the later one may correct the earlier one, or name all that is in it.
+    So of the line the largest number of pieces counts, not their sum.
+    """
+    counted = sum(quantity for items in _parcels(facts) for line, quantity in items if line == line_id)
+    of_numbers: dict[tuple[int, str], int] = {}
+    for one in facts.dispatches:
+        if pieces := sum(quantity for line, quantity in one.items if line == line_id):
+            number = one.oms_id, one.tracking.bare_number
+            of_numbers[number] = max(pieces, of_numbers.get(number, 0))
+    is_numbered = all(number for _, number in of_numbers)
+    return min(counted, sum(of_numbers.values())) if is_numbered else counted
 
 
 def sent_more_at(facts: Facts, line_id: str) -> datetime:

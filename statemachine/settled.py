@@ -105,17 +105,8 @@ def settled_pieces(facts: Facts, since: datetime) -> dict[str, list[Pieces]]:
     """
     found: dict[str, list[Pieces]] = {}
     for decision in _settles(facts, since):
-        stopped = {read(detail.rpartition(" ")[0]) for detail in _details(decision, Reason.LINE_INCIDENT)}
-        if decision.names(Reason.WITHDRAWN_AFTER_IMPORT) and facts.snapshot is not None:
-            stopped |= {line.id for line in facts.snapshot.lines}
-        for line_id in stopped:
-            left = _pieces_left(facts, decision, line_id)
-            if left is not None:
-                found.setdefault(line_id, []).append(Pieces(left, is_settled=True))
-        for detail in _details(decision, *_OF_LINES):
-            for change in entries(detail):
-                line_id, pieces = _line_of(change)
-                found.setdefault(line_id, []).append(pieces)
+        for line_id, pieces in _settled_by(facts, decision):
+            found.setdefault(line_id, []).append(pieces)
     return found
 
 
@@ -129,6 +120,26 @@ def at_most_by_settles(facts: Facts, since: datetime, line: Line) -> Iterator[in
             yield one.number - is_back
     if settles and facts.snapshot and pieces_now(facts.snapshot, line).is_unclear_against(settles[-1]):
         yield 0
+
+
+def _settled_by(facts: Facts, decision: Decision) -> Iterator[tuple[str, Pieces]]:
+    """The lines that this settle names, each with the pieces that are still to be sent."""
+    stopped = {read(detail.rpartition(" ")[0]) for detail in _details(decision, Reason.LINE_INCIDENT)}
+    if decision.names(Reason.WITHDRAWN_AFTER_IMPORT) and facts.snapshot is not None:
+        stopped |= {line.id for line in facts.snapshot.lines}
+    for line_id in stopped:
+        left = _pieces_left(facts, decision, line_id)
+        if left is not None:
+            yield line_id, Pieces(left, is_settled=True)
+    yield from (_line_of(change) for detail in _details(decision, *_OF_LINES) for change in entries(detail))
+
+
+def is_taken_out(facts: Facts, line_id: str) -> bool:
+    """Whether the newest settle about the line says that none of it is sent, and none had left by then."""
+    for decision in reversed(_settles(facts, EPOCH)):
+        if pieces := [one for line, one in _settled_by(facts, decision) if line == line_id]:
+            return pieces[-1].number == 0 and _pieces_left(facts, decision, line_id) == 0
+    return False
 
 
 def _pieces_left(facts: Facts, decision: Decision, line_id: str) -> int | None:

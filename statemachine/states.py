@@ -66,6 +66,11 @@ class State(StrEnum):
         """Whether no call is made any more. Only a read that shows the other final state moves the order."""
         return self in (State.REFUSED, State.CANCELED)
 
+    @property
+    def is_at_its_end(self) -> bool:
+        """Whether nothing is left to do. A better tracking, a return or a cancelation may still change the order."""
+        return self.is_final or self is State.SHIPPED
+
 
 # -- The predicates ----------------------------------------------------------------------------------------------
 

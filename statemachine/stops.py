@@ -116,8 +116,9 @@ def _is_since(what: str, at: datetime, got: Handover) -> bool:
 
     Mirakl may date the change before our claim of the import, which was made of an earlier read.
     """
-    dated = what != NOT_OURS and not what.startswith((_CENTRE, _GONE))  # these have the time of their read
-    return at >= got.at or (dated and EPOCH < got.shown_at < at)
+    if what in (NOT_OURS, _GONE) or what.startswith(_CENTRE):  # these have no date of Mirakl
+        return at > got.at
+    return at >= got.at or EPOCH < got.shown_at < at
 
 
 def _goes_on(facts: Facts, line: Line, what: str, at: datetime, asked: Collection[str]) -> bool:

@@ -29,7 +29,7 @@ class WaitsFor(StrEnum):
 
 def waits_for(facts: Facts, policy: Policy, wanted: Plan) -> frozenset[WaitsFor]:
     """What moves an order whose plan is `wanted`. Empty: the order is at its end, or lost."""
-    if is_at_its_end(wanted.state):  # a better tracking of a shipped order still goes out
+    if wanted.state.is_at_its_end:  # a better tracking of a shipped order still goes out
         return frozenset({WaitsFor.CALL} if wanted.due else ())
     snapshot = facts.snapshot
     created_at = snapshot.created_at if snapshot else EPOCH
@@ -43,11 +43,6 @@ def waits_for(facts: Facts, policy: Policy, wanted: Plan) -> frozenset[WaitsFor]
         WaitsFor.OTHERS: policy.leaves_alone(created_at),
     }
     return frozenset(one for one, holds in answers.items() if holds)
-
-
-def is_at_its_end(state: State) -> bool:
-    """Whether nothing is left to do. The order may still change, by a better tracking, a return or a cancelation."""
-    return state.is_final or state is State.SHIPPED
 
 
 def _mirakl_goes_on(facts: Facts) -> bool:

@@ -13,7 +13,7 @@ from adapters.store.transaction import Store
 from statemachine.states import State
 
 #: The states in which an order waits for something. A shipped order waits for nothing, as a refused or canceled one.
-LIVE_STATES: Final = tuple(state for state in State if not state.is_final and state is not State.SHIPPED)
+LIVE_STATES: Final = tuple(state for state in State if not state.is_at_its_end)
 
 
 @dataclass(frozen=True, slots=True)

@@ -103,8 +103,8 @@ def needs_attention(c: sa.ColumnCollection[str, sa.Column[Any]]) -> sa.ColumnEle
 
 
 def is_open(c: sa.ColumnCollection[str, sa.Column[Any]]) -> sa.ColumnElement[bool]:
-    """The condition that an order is neither shipped nor refused nor canceled. Literals, as `is_live` says why."""
-    return c["state"].not_in([sa.literal_column(f"'{state}'") for state in ("shipped", "refused", "canceled")])
+    """The condition that an order is not at its end. Literals, as `is_live` says why."""
+    return c["state"].not_in([sa.literal_column(f"'{state}'") for state in State if state.is_at_its_end])
 
 
 def _order_key() -> sa.Column[int]:

@@ -92,7 +92,7 @@ def _let_go(before: Plan, after: Plan, facts: Facts, policy: Policy) -> Iterator
         owed = facts.snapshot.owed_lines if facts.snapshot else ()
         known = [line for line in owed if line.quantity is not None]  # without a quantity nothing is imported
         yield f"the OMS gets {', '.join(f'{line.quantity} of {line.id} ({line.sku})' for line in known)}"
-    if due or after.state.is_final or after.state is State.SHIPPED:
+    if due or after.state.is_at_its_end:
         return
     if CommandKind.CONFIRM in freed and import_known(facts):
         when = "Mirakl shows SHIPPING" if all_sent(facts) else "the OMS reports the goods sent"

@@ -49,7 +49,7 @@ def settle_all(rig: Rig) -> None:
 Happens = Callable[[Rig], None]
 SITUATIONS = (
     (refunded, "withdrawn_after_import"),
-    (with_an_incident, "line_incident"),
+    (with_an_incident, "withdrawn_after_import"),
     (shipped_by_another_centre, "shipped_elsewhere"),
     (gone, "gone_from_mirakl"),
 )

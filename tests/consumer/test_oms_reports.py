@@ -177,7 +177,7 @@ def test_a_parcel_without_a_time_under_another_number_ships_nothing_too_early(
 def test_parcels_without_a_time_add_up_if_they_hold_other_items(rig: Rig) -> None:
     rig.imported(quantity=3)
     for pieces in (1, 2):
-        parcels = [{"tracking": "T1", "items": [{"external_ref": line_of(rig), "quantity": pieces}]}]
+        parcels = [{"tracking": f"T{pieces}", "items": [{"external_ref": line_of(rig), "quantity": pieces}]}]
         tell(rig, status=512, new_shipments=parcels)
     assert rig.state() == "dispatched"
 

@@ -28,7 +28,7 @@ def item(line: str, pieces: int) -> dict[str, Any]:
 
 def tell(rig: Rig, oms_id: int, status: int, *parcels: tuple[str, int]) -> None:
     rig.clock.advance(60)
-    shipments = [{"tracking": f"T{oms_id}", "items": [item(line, pieces)]} for line, pieces in parcels]
+    shipments = [{"tracking": f"T{oms_id}-{pieces}", "items": [item(line, pieces)]} for line, pieces in parcels]
     body = {"id": oms_id, "external_ref": "1-A", "status": status, "new_shipments": shipments}
     rig.take_callback("http://alpha", {}, json.dumps(body).encode())
     rig.consume()

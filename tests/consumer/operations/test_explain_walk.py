@@ -13,7 +13,6 @@ from consumer.operations.listing import listed
 from statemachine.reason_of_order import StandingAttention
 from statemachine.reasons import Reason
 from statemachine.urgency import EndsBy
-from statemachine.waits import is_at_its_end
 from tests.statemachine.lives import at
 from tests.statemachine.walk import Walk
 
@@ -41,7 +40,7 @@ def wrong(walk: Walk, row: OrderRow, found: Explanation) -> str:
     asks = any(one.reason is Reason.NEEDS_DECISION for one in row.attention)
     if found.waits_for.startswith("a person:") and not (for_a_person or asks):
         return f"waits for {found.waits_for}"
-    if found.waits_for.startswith("nothing") and not is_at_its_end(walk.state):
+    if found.waits_for.startswith("nothing") and not walk.state.is_at_its_end:
         return f"waits for {found.waits_for}"
     return ""
 
