@@ -17,7 +17,8 @@ Read in this order:
 - waits: what an order waits for; an order that waits for nothing is lost. `waits_for`
 - diagram: the table as pictures and prose
 - beside these, parts of the rules: canceled_by_oms and refused_or_canceled (their reasons), stops (when an order must
-  not be sent, and the reason go_on_in_oms), in_oms, payloads, missing, occurrences, receipts, settled, trackings
+  not be sent, and the reason go_on_in_oms), in_oms, parcels, payloads, missing, occurrences, receipts, settled,
+  trackings
 - urgency (of reasons), objectives, invariants
 
 An event goes through `decide`, and then its order through `plan`: consumer/apply.py and consumer/planning.py call them.

@@ -56,6 +56,7 @@ from statemachine.occurrences import (
     of_state,
     of_withdrawal,
 )
+from statemachine.parcels import sent_more_at, sent_quantity
 from statemachine.payloads import import_known, may_be_in_oms, our_payloads, what_oms_got
 from statemachine.readings import (
     acceptance,
@@ -68,8 +69,6 @@ from statemachine.readings import (
     last_decision,
     lines_left_out,
     ordered_pieces,
-    sent_more_at,
-    sent_quantity,
     was_shipped,
 )
 from statemachine.reason_of_order import Attention

@@ -6,6 +6,7 @@ from typing import Final
 
 from statemachine.commands import CommandKind, Policy
 from statemachine.facts import AFTER_SHIPPING, DEBIT, EPOCH, PAY_ON_SHIPMENT, VOUCHED, Facts, Line
+from statemachine.parcels import sent_more_at
 from statemachine.payloads import what_oms_got
 from statemachine.readings import (
     alive_parts,
@@ -18,7 +19,6 @@ from statemachine.readings import (
     last_answer,
     may_have,
     parts_in_oms,
-    sent_more_at,
 )
 from statemachine.receipts import repeats
 from statemachine.settled import settled_contents, settled_pieces

@@ -41,6 +41,7 @@ from statemachine.facts import (
 from statemachine.ids_in_text import entries, named_in, read
 from statemachine.in_oms import has_left, unfinished_parts
 from statemachine.missing import not_found_since_read
+from statemachine.parcels import sent_quantity
 from statemachine.payloads import import_known, our_payloads, what_oms_got
 from statemachine.readings import (
     alive_parts,
@@ -52,7 +53,6 @@ from statemachine.readings import (
     ordered_pieces,
     parts_in_oms,
     pieces_of,
-    sent_quantity,
     shown_pieces,
     unknown_skus,
     unsent_parts,

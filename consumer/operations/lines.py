@@ -7,8 +7,9 @@ from typing import Any
 
 from statemachine.facts import EVERY_LINE, VOUCHED, Facts, Line
 from statemachine.in_oms import has_left
+from statemachine.parcels import sent_quantity
 from statemachine.payloads import our_payloads
-from statemachine.readings import covers, sent_quantity
+from statemachine.readings import covers
 
 
 @dataclass(frozen=True, slots=True)

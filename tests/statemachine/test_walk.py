@@ -24,9 +24,9 @@ from statemachine.facts import (
 from statemachine.in_oms import is_confirmed_by_us, unfinished_parts
 from statemachine.joining import join
 from statemachine.machine import EventResult
+from statemachine.parcels import sent_quantity
 from statemachine.payloads import what_oms_got
 from statemachine.plan import plan
-from statemachine.readings import sent_quantity
 from statemachine.reasons import Reason
 from statemachine.states import State
 from statemachine.waits import WaitsFor, waits_for
