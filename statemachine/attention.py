@@ -65,6 +65,7 @@ from statemachine.readings import (
     is_foreign_tracking,
     is_pending,
     is_sent,
+    is_vouched,
     last_answer,
     last_decision,
     lines_left_out,
@@ -222,8 +223,11 @@ def _incidents(facts: Facts, snapshot: Snapshot, state: State) -> Iterator[Atten
 def _shipped_elsewhere(facts: Facts, policy: Policy, snapshot: Snapshot) -> Iterator[Attention]:
     """An order that somebody else shipped while the OMS has it, or may have it without a report yet. If the goods are
     ours to ship, a report of the OMS that they left ends the reason: then a person marked the order shipped in the
-    portal. Mirakl may debit one parcel before the rest is shipped: then only its lines count."""
-    if is_confirmed_by_us(facts):
+    portal. Mirakl may debit one parcel before the rest is shipped: then only its lines count.
+
+    After our own OR24 the reason stands only if a person vouched that the goods left, and the OMS reports since that it
+    works on them (`unfinished_parts`)."""
+    if is_confirmed_by_us(facts) and not (is_vouched(facts, *snapshot.lines) and unfinished_parts(facts)):
         return
     elsewhere = is_shipped_by_another(facts, policy)
     unreported = not facts.parts and not facts.dispatches and may_be_in_oms(facts)

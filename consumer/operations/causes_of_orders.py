@@ -39,7 +39,7 @@ from statemachine.facts import (
     Withdrawn,
 )
 from statemachine.ids_in_text import entries, named_in, read
-from statemachine.in_oms import has_left, unfinished_parts
+from statemachine.in_oms import has_left, is_confirmed_by_us, unfinished_parts
 from statemachine.missing import not_found_since_read
 from statemachine.parcels import sent_quantity
 from statemachine.payloads import import_known, our_payloads, what_oms_got
@@ -131,6 +131,8 @@ def _shipped_elsewhere(case: Case) -> str:
     who = f"the fulfilment centre is {by}" if by else ""
     which = f"shipped: {', '.join(map(named, lines))}" if lines else who
     shown = mirakl_shows(case.facts.snapshot) if mirakl_state(case.facts) in DEBIT else ""
+    if is_confirmed_by_us(case.facts):
+        shown = "a person said that the goods left, and the OMS reports since that it works on them"
     return joined((shown, which, f"in the OMS: {orders_in_oms(case.facts)}"))
 
 

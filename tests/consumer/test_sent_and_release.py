@@ -11,6 +11,7 @@ from adapters.simulators.mirakl import changes
 from consumer.operations import orders as operations
 from consumer.operations.errors import NotPossible
 from statemachine.facts import DecisionKind
+from tests.consumer.in_oms_hands import tell
 from tests.consumer.rig import Rig
 
 NO = '{"error": {"message": "Reference in use", "code": 0}}'
@@ -213,3 +214,22 @@ def test_a_vouch_of_a_line_without_a_number_covers_it(rig: Rig) -> None:
     line(rig, "1-A-1", quantity=2)
     go_on(rig)
     assert rig.effects() == ["shipped"]
+
+
+def test_the_oms_works_on_goods_of_a_shipped_order_for_which_a_person_vouched(rig: Rig) -> None:
+    """Seen before: the person was wrong, or shipped others, and nobody was told that the OMS makes them."""
+    rig.imported(lines=2)
+    act(rig, DecisionKind.SENT)
+    rig.work()
+    rig.poll(600)
+    assert (rig.state(), rig.attention()) == ("shipped", [])
+    tell(rig, 4)
+    assert rig.attention() == ["shipped_elsewhere"]
+    (one,) = operations.explanation(rig.store, rig.row(), rig.policies["alpha"], rig.clock.now()).attention
+    assert "a person said that the goods left" in one.cause
+    rig.clock.advance(60)
+    act(rig, DecisionKind.SETTLE)
+    assert rig.attention() == []
+    tell(rig, 64)
+    tell(rig, 8)
+    assert rig.attention() == []
