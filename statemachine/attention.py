@@ -7,6 +7,7 @@ A reason is never a state: an order in trouble keeps its state.
 """
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import Final
 
 from statemachine import deadlines
@@ -62,6 +63,7 @@ from statemachine.readings import (
     acceptance,
     alive_parts,
     answers_of_lines,
+    in_parcels,
     is_foreign_tracking,
     is_pending,
     is_sent,
@@ -382,7 +384,7 @@ def _changed_lines(facts: Facts, snapshot: Snapshot, state: State) -> tuple[dict
     it is withdrawn, a person settled that, and the OMS reports a parcel with it since. It counts in the second list if
     (5) the import left it out, or a person settled that all of it was taken out, and it or a part of it is to be sent
     now, or (6) Mirakl shows more pieces, or (7) a part that a person settled as withdrawn is not withdrawn any more, or
-    (8) a person settled that it was taken out, and only our OR24 marked it shipped.
+    (8) a person settled that it or a part was taken out, and only our OR24 marked it shipped.
 
     Before means: in what the import sent (if somebody else sent it: in the baseline) or, if a person settled a change
     of the line since, in what the settle names. If the OMS may have got one of several payloads, each counts. What was
@@ -403,6 +405,10 @@ def _changed_lines(facts: Facts, snapshot: Snapshot, state: State) -> tuple[dict
                 more[line.id] = named(line.id, now, grown[0])
         elif befores and is_taken_out(facts, line.id) and is_to_be_sent(facts, line) and not has_left(facts, line):
             more[line.id] = named(line.id, Pieces(line.quantity), befores[0])
+        elif befores and is_to_be_sent(facts, line) and not in_parcels(facts, line):
+            now = pieces_now(snapshot, replace(line, state="", shipped=False))  # as if our OR24 had not marked it
+            if grown := [one for one in befores if one.is_settled and one.number and now.is_more_than(one)]:
+                more[line.id] = named(line.id, now, grown[0])
     return fewer, more
 
 

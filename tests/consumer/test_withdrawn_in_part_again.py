@@ -98,3 +98,16 @@ def test_the_first_withdrawal_of_a_part_is_taken_out(rig: Rig) -> None:
     refund(rig)
     assert rig.attention() == ["lines_canceled_after_import"]
     assert "Take them out" in told(rig)
+
+
+def test_a_piece_that_was_taken_out_is_told_if_its_refund_is_rejected_after_or24(rig: Rig) -> None:
+    rig.imported(quantity=3)
+    refund(rig)
+    settle(rig)
+    tell(rig, 8, new_shipments=[{"tracking": "T1", "items": [{"external_ref": "1-A-1", "quantity": 2}]}])
+    rig.poll(600)
+    assert (rig.state(), rig.attention()) == ("shipped", [])
+    show(rig, refunds=[])
+    assert rig.attention() == ["lines_added_after_import"]
+    settle(rig)
+    assert rig.attention() == []
