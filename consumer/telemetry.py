@@ -8,7 +8,8 @@ from files). tests/system/test_fleet.py looks for the demo's secrets and persons
 import logging
 import sys
 import traceback
-from collections.abc import Callable, Mapping, MutableMapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, MutableMapping, Sequence
+from contextlib import contextmanager
 from typing import Any, Final
 
 import structlog
@@ -104,6 +105,17 @@ def log_to_standard_error() -> None:
     _configure(
         lambda *_: structlog.PrintLogger(sys.stderr), is_terminal=sys.stderr.isatty(), more=[], line_lost=lambda: None
     )
+
+
+@contextmanager
+def without_log() -> Iterator[None]:
+    """Write no log line: what the command prints says all that a person needs."""
+    wrapper = structlog.get_config()["wrapper_class"]
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
+    try:
+        yield
+    finally:
+        structlog.configure(wrapper_class=wrapper)
 
 
 def _configure(

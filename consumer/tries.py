@@ -296,6 +296,8 @@ def _result_event(claim: Claim, facts: Facts, result: TryResult, error: RemoteEr
     note["result"] = result
     if error is not None:
         note |= {"outcome": error.outcome, "status": error.status, "code": error.code}
+        if (failed := operation_of(claim, error)) != command.kind.operation:
+            note["failed"] = failed  # a read before the call, which was not made
     event_id = f"{command.id}:{claim.token}:result"
     return Event(SOURCE, event_id, order.shop, order.order_id, Trigger.CALL, now, facts, note=note)
 

@@ -2,6 +2,7 @@
 
 import os
 import pwd
+import re
 import shlex
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -100,6 +101,12 @@ def config_option(file: Path) -> str:
     return "" if file == FILE else f" --config {shlex.quote(str(file))}"
 
 
+def with_config(text: str, file: Path) -> str:
+    """The text of a cure. If the configuration is not in its usual place, its commands also get `--config FILE`."""
+    option = config_option(file)
+    return re.sub(r"( --shop (?:'[^']*'|[^\s`']+))(?=[ `])", lambda found: found[1] + option, text) if option else text
+
+
 @contextmanager
 def opened(context: typer.Context, file: Path) -> Iterator[Session]:
     """Open the store that the configuration names. Nothing is created or migrated, since most commands only read.
@@ -127,6 +134,8 @@ def opened(context: typer.Context, file: Path) -> Iterator[Session]:
         )
     except UnknownOrder as error:
         raise error.with_options(config_option(file)) from error
+    except NotPossible as error:
+        raise NotPossible(with_config(str(error), file)) from error
     finally:
         store.close()
 

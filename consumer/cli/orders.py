@@ -1,7 +1,6 @@
 """`orderflow orders`: look orders up, and decide about them."""
 
 import json
-import shlex
 from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import asdict, replace
@@ -20,7 +19,7 @@ from adapters.store.commands import CommandRow
 from adapters.store.facts_json import facts_to_json
 from adapters.store.orders import OrderRow
 from consumer import config
-from consumer.cli.opening import Session, config_option, opened
+from consumer.cli.opening import Session, opened, with_config
 from consumer.cli.options import FILE, AllOf, Config, Json, MaybeOrderId, OfShop, OrderId, Raw, Reason, Who, Yes, group
 from consumer.cli.orders_bulk import STDIN, decide_all, orders_of
 from consumer.cli.orders_list import orders_list
@@ -140,7 +139,7 @@ def orders_explain(
 def _print_explanation(session: Session, row: OrderRow, as_json: bool = False) -> None:
     policy = session.policies().get(row.shop, Policy())
     found = explanation(session.store, row, policy, session.clock.now())
-    found = replace(found, attention=tuple(_with_config(one, row.shop, session.file) for one in found.attention))
+    found = replace(found, attention=tuple(_with_config(one, session.file) for one in found.attention))
     external_ref = {"external_ref": _prefix(session, row) + row.order_id}
     changed = _changed(session, row)
     if as_json:
@@ -215,10 +214,8 @@ def _prefix(session: Session, row: OrderRow) -> str:
     return shop.oms.external_ref_prefix if shop else ""
 
 
-def _with_config(one: AttentionReason, shop: str, file: Path) -> AttentionReason:
-    """The reason. If the configuration is not in its usual place, the commands in the cure also get `--config FILE`."""
-    of_shop = f" --shop {shlex.quote(shop)}"
-    return replace(one, cure=one.cure.replace(of_shop, of_shop + config_option(file)))
+def _with_config(one: AttentionReason, file: Path) -> AttentionReason:
+    return replace(one, cure=with_config(one.cure, file))
 
 
 @commands.command("verify")

@@ -9,7 +9,7 @@ import typer
 
 from adapters.store.orders import OrderRow
 from adapters.store.transaction import Store
-from consumer.cli.opening import Session
+from consumer.cli.opening import Session, with_config
 from consumer.cli.output import ask, note, print_results
 from consumer.operations.errors import NotPossible, NotUnique
 from consumer.operations.orders import Act, decide, find, question_of
@@ -60,7 +60,7 @@ def decide_all(
     An order for which the decision is not possible is left out, and does not stop the others. Then the exit code is 1.
     """
     policies = session.policies()
-    previews = [_preview(session.store, row, act, policies.get(row.shop, Policy()), prefix(row)) for row in rows]
+    previews = [_preview(session, row, act, policies.get(row.shop, Policy()), prefix(row)) for row in rows]
     for one in previews:
         note(f"{one.row.shop} {one.row.order_id}: {f'not possible: {one.error}' if one.error else one.question}")
     possible = [one for one in previews if not one.error]
@@ -69,11 +69,11 @@ def decide_all(
     print_results([_decided(session, one, act) for one in previews], as_json=False)
 
 
-def _preview(store: Store, row: OrderRow, act: Act, policy: Policy, prefix: str) -> _Preview:
+def _preview(session: Session, row: OrderRow, act: Act, policy: Policy, prefix: str) -> _Preview:
     try:
-        return _Preview(row, question_of(store, row, act, policy, prefix=prefix))
+        return _Preview(row, question_of(session.store, row, act, policy, prefix=prefix))
     except NotPossible as error:
-        return _Preview(row, "", str(error))
+        return _Preview(row, "", with_config(str(error), session.file))
 
 
 def _decided(session: Session, one: _Preview, act: Act) -> dict[str, Any]:
@@ -83,7 +83,7 @@ def _decided(session: Session, one: _Preview, act: Act) -> dict[str, Any]:
         try:
             after = decide(session.store, session.order_writer(), one.row, act, shops=session.settings.shops)
         except NotPossible as refusal:
-            error = str(refusal)
+            error = with_config(str(refusal), session.file)
     attention = list(dict.fromkeys(each.reason for each in after.attention))
     return {
         "shop": after.shop,

@@ -1,28 +1,52 @@
 """What each call of orderflow does, in words that a person reads before a decision and in `orders explain`."""
 
-from statemachine.commands import CommandKind
-from statemachine.facts import DecisionKind, Facts
+from statemachine.commands import CommandKey, CommandKind, Policy
+from statemachine.facts import DecisionKind, Facts, Tracking
 from statemachine.readings import answers_of_lines
 from statemachine.trackings import best_tracking
+from statemachine.troubles import MESSAGES, imports_without_messages, troubles_of
 
 
-def what_it_does(kind: CommandKind, carries: str, facts: Facts) -> str:
-    """What this call of the order brings about. `carries`: see CommandKey.carries."""
-    match kind:
+def what_it_does(call: CommandKey, facts: Facts, policy: Policy) -> str:
+    """What this call of the order brings about."""
+    match call.kind:
         case CommandKind.ACCEPT:
-            return f"OR21 {_answer(carries, facts)}"
+            return f"OR21 {_answer(call.carries, facts)}"
         case CommandKind.IMPORT:
-            return "POST /order brings the order to the OMS"
+            brings = "POST /order brings the order to the OMS"
+            if _needs_messages(call, facts, policy):
+                return f"M11 reads the messages again, and only if they can be read, {brings}"
+            return brings
         case CommandKind.TRACK:
-            best = best_tracking(facts)
-            return f"OR23 gives Mirakl the tracking {best.carrier} {best.number}".rstrip()
+            return f"OR23 gives Mirakl the tracking {_tracking(best_tracking(facts))}".rstrip()
         case CommandKind.CONFIRM:
             return "OR24 tells Mirakl that the order is shipped"
 
 
+def _needs_messages(call: CommandKey, facts: Facts, policy: Policy) -> bool:
+    """Whether the customer's messages cannot be read for this import, and it does not go out without them."""
+    failing = [one for one in troubles_of(facts, call) if one.operation == MESSAGES]
+    return bool(failing) and not any(imports_without_messages(facts, policy, one, facts.clock) for one in failing)
+
+
+def _tracking(tracking: Tracking) -> str:
+    if not (tracking.carrier or tracking.carrier_code):
+        return f"{tracking.number}, and as carrier what the shop's setting other_carrier names (normally Other)"
+    return f"{tracking.carrier or tracking.carrier_code} {tracking.number}"
+
+
 def _answer(carries: str, facts: Facts) -> str:
     if carries in (DecisionKind.ACCEPT, DecisionKind.REFUSE):
-        return "accepts every line" if carries == DecisionKind.ACCEPT else "refuses every line"
+        return ("accepts " if carries == DecisionKind.ACCEPT else "refuses ") + _every_line(facts)
     answers = answers_of_lines(carries, facts.snapshot.lines if facts.snapshot else ())
     accepted, refused = ([line for line, yes in answers.items() if yes is wanted] for wanted in (True, False))
     return f"accepts {', '.join(accepted)} and refuses {', '.join(refused)}"
+
+
+def _every_line(facts: Facts) -> str:
+    """The lines that Mirakl asks about: all of them, or those that are not canceled yet."""
+    lines = facts.snapshot.lines if facts.snapshot else ()
+    gone = [line.id for line in lines if line.is_taken_back]
+    if not gone:
+        return "every line"
+    return f"every line but {', '.join(gone)}, which Mirakl shows canceled"

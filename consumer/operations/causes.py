@@ -20,11 +20,11 @@ from consumer.operations.words import without_personal_data
 from statemachine.commands import CommandKey, CommandKind, Policy
 from statemachine.deadlines import has_come
 from statemachine.events import Event
-from statemachine.facts import Answer, Facts, GiveUp, Rejection, Trouble
+from statemachine.facts import VOUCHED, Answer, DecisionKind, Facts, GiveUp, Rejection, Trouble
 from statemachine.in_oms import has_left
-from statemachine.payloads import our_payloads
+from statemachine.payloads import import_known, our_payloads
 from statemachine.plan import needed
-from statemachine.readings import all_sent, is_canceled_by_oms, is_ended_everywhere
+from statemachine.readings import all_sent, is_canceled_by_oms, is_ended_everywhere, unknown_skus
 from statemachine.reason_of_order import Attention
 from statemachine.reasons import Reason
 from statemachine.settled import says_unclear
@@ -55,7 +55,7 @@ def attention_reasons(
             since=one.since,
             meaning=one.about.meaning,
             cause=_cause(one, order, journal, policy, bodies),
-            cure=cure(one, order),
+            cure=cure(one, order, policy),
         )
         for one in order.attention
     )
@@ -208,6 +208,18 @@ _CURE_OF_ANOTHER_PART: Final = (
     "makes, and correct it there. Then `orders settle ORDER --reason WHY`."
 )
 
+#: What to do about goods of which a person said too early that they have left.
+_CURE_OF_VOUCHED_TOO_EARLY: Final = (
+    "A person said that the goods have left; nothing is asked of the OMS. Mirakl is notified as soon as it shows "
+    "SHIPPING; if it still waits, see that it is accepted."
+)
+
+#: What to do about a line without a quantity of an order that the OMS has.
+_CURE_OF_QUANTITY_IN_OMS: Final = (
+    "Look at the line in Mirakl's portal, and ask the operator. Compare the pieces with what the OMS makes. It clears "
+    "when a read shows the quantity."
+)
+
 #: Cures that stand in place of that of the reason.
 CURES_OF_CASES: Final = (
     _CURE_OF_IMPORT_GIVEN_UP,
@@ -215,12 +227,14 @@ CURES_OF_CASES: Final = (
     _CURE_OF_LATE_TRACKING,
     _CURE_OF_ENDED_IN_OMS,
     _CURE_OF_ANOTHER_PART,
+    _CURE_OF_VOUCHED_TOO_EARLY,
+    _CURE_OF_QUANTITY_IN_OMS,
 )
 #: Reasons whose cure is to stop lines in the OMS.
 _STOP_LINES: Final = (Reason.LINES_CANCELED_AFTER_IMPORT, Reason.WITHDRAWN_AFTER_IMPORT)
 
 
-def cure(one: Attention, order: OrderRow) -> str:
+def cure(one: Attention, order: OrderRow, policy: Policy | None = None) -> str:
     """What to do. Its commands can be pasted: they name this order, and a settle names this reason."""
     text = one.about.cure_when_sent if _has_left(one, order.facts) else ""
     cure_of = one.about.cure
@@ -234,6 +248,12 @@ def cure(one: Attention, order: OrderRow) -> str:
         cure_of = _CURE_OF_ENDED_IN_OMS
     elif one.reason is Reason.LINES_CANCELED_AFTER_IMPORT and says_unclear(one.detail):
         cure_of = _CURE_OF_ANOTHER_PART
+    elif one.reason is Reason.SENT_BEFORE_SHIPPING and {sent.oms_id for sent in order.facts.dispatches} == {VOUCHED}:
+        cure_of = _CURE_OF_VOUCHED_TOO_EARLY
+    elif one.reason is Reason.QUANTITY_MISSING and import_known(order.facts):
+        cure_of = _CURE_OF_QUANTITY_IN_OMS
+    elif one.reason is Reason.NEEDS_DECISION and policy is not None:
+        cure_of = _cure_of_unknown_skus(order.facts, policy) or cure_of
     named = (f"The goods have left. {text}" if text else cure_of).replace(
         "orders settle ORDER --reason", f"orders settle ORDER --only {one.reason} --reason"
     )
@@ -242,6 +262,22 @@ def cure(one: Attention, order: OrderRow) -> str:
         named = named.replace("orders handled ORDER --reason", f"orders handled ORDER --call {one.command} --reason")
     named = named.replace("`orders ", "`orderflow orders ")
     return named.replace(" ORDER", f" {shlex.quote(order.order_id)} --shop {shlex.quote(order.shop)}")
+
+
+def _cure_of_unknown_skus(facts: Facts, policy: Policy) -> str:
+    """What to do about an order of which the shop's list of known SKUs lacks some lines. Empty if this is another
+    order."""
+    unknown, lines = unknown_skus(facts, policy), facts.snapshot.lines if facts.snapshot else ()
+    ids = [line.id for line in lines if line.is_owed and line.sku in unknown]
+    is_decided = any(one.kind in (DecisionKind.ACCEPT, DecisionKind.REFUSE) for one in facts.decisions)
+    if is_decided or not ids or len(ids) == len([line for line in lines if line.is_owed]):
+        return ""
+    named = " ".join(f"--line {shlex.quote(each)}" for each in ids)
+    return (
+        f"Decide before its deadline. `orders refuse ORDER {named} --reason WHY` refuses what is not in the list and "
+        "accepts the other lines. `orders accept ORDER --reason WHY` accepts every line, `orders refuse ORDER --reason "
+        "WHY` refuses every line. Or decide in Mirakl's portal."
+    )
 
 
 def _has_left(one: Attention, facts: Facts) -> bool:

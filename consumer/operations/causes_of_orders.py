@@ -198,6 +198,21 @@ def _unknown_to_mirakl(case: Case) -> str:
     return f"the OMS's order {first.oms_id} was reported at {moment(first.at)}, status {first.status}" if first else ""
 
 
+def _attachment(case: Case) -> str:
+    return joined(
+        ("M11 showed a file with a message of the customer, and an import carries texts only", _imported_at(case))
+    )
+
+
+def _messages_not_found(case: Case) -> str:
+    """What Mirakl answered when the messages were read for the import."""
+    got = what_oms_got(case.facts)
+    failed = [one for one in case.facts.troubles if one.operation == MESSAGES and got and one.since <= got[-1].at]
+    last = max(failed, key=lambda one: one.since, default=None)
+    told = f"M11 failed since {moment(last.since)}: {code_in_words(last.code)}" if last else ""
+    return joined((told, _imported_at(case)))
+
+
 def _messages_not_read(case: Case) -> str:
     failed = [trouble for trouble in case.facts.troubles if trouble.operation == MESSAGES]
     waited = case.policy.messages_wait
@@ -449,8 +464,8 @@ _CAUSES: Final[Mapping[Reason, Callable[[Case], str]]] = {
     Reason.LINES_ADDED_AFTER_IMPORT: _lines_added,
     Reason.CHANGED_AFTER_IMPORT: _changed,
     Reason.MESSAGE_AFTER_IMPORT: _imported_at,
-    Reason.ATTACHMENT: _imported_at,
-    Reason.MESSAGES_NOT_FOUND: _imported_at,
+    Reason.ATTACHMENT: _attachment,
+    Reason.MESSAGES_NOT_FOUND: _messages_not_found,
     Reason.MESSAGES_NOT_READ: _messages_not_read,
     Reason.LINES_NOT_IMPORTED: _not_imported,
     Reason.PARTLY_SENT: _partly_sent,

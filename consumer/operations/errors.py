@@ -11,16 +11,21 @@ class NotPossible(OrderflowError):
 
 
 class UnknownOrder(NotPossible):
-    """No order has the id that a person named. The text names the command that looks for it."""
+    """No order has the id that a person named. The text names the command that looks for it.
 
-    def __init__(self, order_id: str, where: str = "", options: str = "") -> None:
+    `other`: an order whose id differs in upper and lower case only; empty if none is known.
+    """
+
+    def __init__(self, order_id: str, where: str = "", options: str = "", other: str = "") -> None:
         look = f"`orderflow orders list --text {shlex.quote(order_id)}{options}`"
-        super().__init__(f"there is no order {order_id}{where}; {look} looks for it in longer ids and in references")
-        self.order_id, self.where = order_id, where
+        found = f"there is an order {other}: upper and lower case count" if other else ""
+        ways = found or f"{look} looks for it in longer ids and in references"
+        super().__init__(f"there is no order {order_id}{where}; {ways}")
+        self.order_id, self.where, self.other = order_id, where, other
 
     def with_options(self, options: str) -> "UnknownOrder":
         """The same error. The command in it gets these options too."""
-        return UnknownOrder(self.order_id, self.where, options)
+        return UnknownOrder(self.order_id, self.where, options, self.other)
 
 
 class NotUnique(OrderflowError):

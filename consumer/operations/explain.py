@@ -366,7 +366,7 @@ def _happens_next(order: OrderRow, policy: Policy, now: datetime) -> str:
     stops = what_follows(order, policy, now)
     if any(one.about.ends_by is EndsBy.UPGRADE for one in order.attention):  # the facts may not be planned
         return "; ".join(stops)
-    calls = [_by_call(command, order) for command in plan(order.facts, policy).due]
+    calls = [_by_call(command, order, policy) for command in plan(order.facts, policy).due]
     if calls or stops:
         return "; ".join([*calls, *stops])
     if not order.state.is_final and gone_and_settled(order.facts, policy, order.attention):
@@ -380,6 +380,8 @@ def _moves_next(order: OrderRow) -> str:
         return "Mirakl is notified as soon as the rest is sent"
     if order.state is State.IMPORTED and _nothing_owed(order.facts):
         return "a read shows it canceled, and it becomes canceled"
+    if order.state is State.SHIPPING and order.facts.snapshot is not None and _nothing_owed(order.facts):
+        return "a read shows it canceled, or a line to send; without a line to send nothing goes to the OMS"
     if order.state is State.SHIPPING and order.facts.dispatches:
         return "the OMS reports that the rest left, or a person vouches for it"
     if order.state is State.IMPORTED and is_canceled_by_oms(order.facts):
@@ -388,7 +390,7 @@ def _moves_next(order: OrderRow) -> str:
     return _NEXT[order.state] + (", or canceled if the debit fails" if debit_may_fail else "")
 
 
-def _by_call(command: Command, order: OrderRow) -> str:
+def _by_call(command: Command, order: OrderRow, policy: Policy) -> str:
     refuses = command.kind is CommandKind.ACCEPT and command.carries == DecisionKind.REFUSE
     then = ", and a read shows it refused" if refuses else _THEN[command.kind]
-    return what_it_does(command.kind, command.carries, order.facts) + then
+    return what_it_does(command.key, order.facts, policy) + then

@@ -55,10 +55,18 @@ def find(store: Store, order_id: str, shop: str | None = None) -> OrderRow:
         if shop:
             require_shop(shop, [one.name for one in shop_rows.list_all(store)])
         where = f" of shop {shop}" if shop else ""
-        raise UnknownOrder(order_id, where)
+        others = [one.order_id for text in _other_cases(order_id) for one in order_rows.find(store, text, shop)]
+        raise UnknownOrder(order_id, where, other=next(iter(others), ""))
     if len(rows) > 1:
         raise NotUnique(f"{order_id} is an order of {' and '.join(sorted(row.shop for row in rows))}: say --shop")
     return rows[0]
+
+
+def _other_cases(order_id: str) -> list[str]:
+    """The id as Mirakl may have written it: `-A` at its end, after digits and letters that are all small or all
+    large."""
+    base, dash, end = order_id.rpartition("-")
+    return [order_id.upper(), order_id.lower(), f"{base.lower()}{dash}{end.upper()}"]
 
 
 def explanation(store: Store, order: OrderRow, policy: Policy, now: datetime) -> Explanation:
@@ -327,12 +335,18 @@ def _to_settle(order: OrderRow, only: Collection[str] = ()) -> tuple[str, ...]:
             raise NotPossible(f"{_name(order)}: {name} cannot be settled. {cure(one, order)}")
     found = [one for one in order.attention if can_be_settled(one)]
     if not found:
-        left = "; ".join(f"{name} ends in another way. {cure(one, order)}" for name, one in standing.items())
-        raise NotPossible(f"{_name(order)}: nothing to settle" + (f": {left}" if left else ""))
+        raise NotPossible(f"{_name(order)}: nothing to settle{_other_ends(order)}")
     names = list(dict.fromkeys(one.reason for one in found))
     if len(names) > 1 and not only:
         raise NotPossible(f"{_name(order)} has several reasons: say which, {' '.join(f'--only {n}' for n in names)}")
     return tuple(one.token for one in found if not only or one.reason in only)
+
+
+def _other_ends(order: OrderRow) -> str:
+    """How the reasons of the order end, if a person asked for a decision that ends none of them."""
+    standing = {one.reason: one for one in order.attention}
+    left = "; ".join(f"{name} ends in another way. {cure(one, order)}" for name, one in standing.items())
+    return f": {left}" if left else ""
 
 
 def _to_release(order: OrderRow, only: Collection[str] = ()) -> tuple[str, ...]:
@@ -344,7 +358,7 @@ def _to_release(order: OrderRow, only: Collection[str] = ()) -> tuple[str, ...]:
     found = [one for one in order.attention if one.about.ends_by is EndsBy.RELEASE]
     names = [str(one) for one in dict.fromkeys(one.reason for one in found)]
     if not found:
-        raise NotPossible(f"{_name(order)}: nothing to release")
+        raise NotPossible(f"{_name(order)}: nothing to release{_other_ends(order)}")
     if foreign := sorted({*only} - {*names}):
         raise NotPossible(f"{_name(order)}: a release does not end {', '.join(foreign)}; it ends: {', '.join(names)}")
     if len(names) > 1 and not only:

@@ -34,8 +34,8 @@ def question(
     facts = join(order.facts, new)
     before, after = plan(order.facts, policy), plan(facts, policy)
     parts = [
-        *_calls(before, after, facts, shop),
-        *_not_made(commands, before, after, order.facts, new),
+        *_calls(before, after, facts, policy, shop),
+        *_not_made(commands, before, after, order.facts, new, policy=policy),
         *_of_kind(order, commands, kind, new, before=before, after=after, policy=policy, shop=shop),
     ]
     if kind is DecisionKind.RETRY and any(_is_import(one) for one in new.decisions):
@@ -50,12 +50,12 @@ def question(
     return f"{kind} {order.shop} {order.order_id}, which is {order.state}: {what}?"
 
 
-def _calls(before: Plan, after: Plan, facts: Facts, shop: ShopRow | None) -> Iterator[str]:
+def _calls(before: Plan, after: Plan, facts: Facts, policy: Policy, shop: ShopRow | None) -> Iterator[str]:
     """The calls that the decision makes due."""
     due_before = {one.key for one in before.due}
     for command in after.due:
         if command.key not in due_before:
-            yield what_it_does(command.kind, command.carries, facts) + _switched_off(command.kind, shop)
+            yield what_it_does(command.key, facts, policy) + _switched_off(command.kind, shop)
     if _tracking_goes_first(before, after, facts):
         yield "then OR24 tells Mirakl that the order is shipped"
 
@@ -68,13 +68,15 @@ def _tracking_goes_first(before: Plan, after: Plan, facts: Facts) -> bool:
     return is_new and CommandKind.CONFIRM not in due and mirakl_state(facts) == "SHIPPING"
 
 
-def _not_made(commands: Sequence[CommandRow], before: Plan, after: Plan, facts: Facts, new: Facts) -> Iterator[str]:
+def _not_made(
+    commands: Sequence[CommandRow], before: Plan, after: Plan, facts: Facts, new: Facts, *, policy: Policy
+) -> Iterator[str]:
     """The calls that were due, and that the decision takes back."""
     due = {one.key for one in after.due} | {_by_hand(one) for one in new.decisions}
     under_way = {one.key for one in commands if one.state is CommandState.LEASED}
     for key in [one.key for one in before.due if one.key not in due]:
         what = "under way, and not stopped by this" if key in under_way else "not made any more"
-        yield f"{what}: {what_it_does(key.kind, key.carries, facts)}"
+        yield f"{what}: {what_it_does(key, facts, policy)}"
 
 
 def _is_import(decision: Decision) -> bool:
@@ -150,7 +152,7 @@ def _of_kind(
         case DecisionKind.SETTLE | DecisionKind.RELEASE:
             yield from _let_go(before, after, facts, policy)
             if kind is DecisionKind.RELEASE:
-                yield from _at_once(commands, facts, new)
+                yield from _at_once(commands, facts, new, policy)
                 if any(
                     one.reason is Reason.MESSAGES_NOT_READ and one not in after.attention for one in before.attention
                 ):
@@ -167,7 +169,7 @@ def _of_kind(
                 again = "it is called again" if due.issuperset(calls) else "a person is asked again"
                 yield f"the next read of Mirakl has to show it, or {again}"
         case DecisionKind.RETRY:
-            yield from _at_once(commands, facts, new)
+            yield from _at_once(commands, facts, new, policy)
 
 
 def _of_sent(facts: Facts, *, before: Plan, after: Plan) -> Iterator[str]:
@@ -182,21 +184,23 @@ def _of_sent(facts: Facts, *, before: Plan, after: Plan) -> Iterator[str]:
         yield f"{money}; Mirakl is told of the shipment only when it shows SHIPPING"
 
 
-def _at_once(commands: Sequence[CommandRow], facts: Facts, new: Facts) -> Iterator[str]:
+def _at_once(commands: Sequence[CommandRow], facts: Facts, new: Facts, policy: Policy) -> Iterator[str]:
     """The calls that wait for their next try, which the decision makes now."""
     for one in commands:
         if one.state is CommandState.OPEN and one.next_at > new.decisions[0].at:
-            yield f"at once: {what_it_does(one.kind, one.carries, facts)}"
+            yield f"at once: {what_it_does(one.key, facts, policy)}"
 
 
 def _of_answer(facts: Facts, *, before: Plan, after: Plan, policy: Policy, shop: ShopRow | None) -> Iterator[str]:
     """What the answer to Mirakl is, if the decision makes no call due."""
     answers = [one.key for one in after.due if one.kind is CommandKind.ACCEPT]
     if not answers and mirakl_state(facts) != "WAITING_ACCEPTANCE":
-        says = what_it_does(CommandKind.ACCEPT, acceptance(facts, policy) or "", facts)
+        says = what_it_does(CommandKey(CommandKind.ACCEPT, acceptance(facts, policy) or "", 0), facts, policy)
         yield f"when Mirakl asks for the answer, {says}"
     elif answers and answers[0] in {one.key for one in before.due}:
-        says = what_it_does(CommandKind.ACCEPT, answers[0].carries, facts)
+        says = what_it_does(answers[0], facts, policy)
         yield f"as planned, {says}{_switched_off(CommandKind.ACCEPT, shop)}"
+    elif not answers and any(one.reason is Reason.HELD for one in after.attention):
+        yield "the answer waits until `orders release`, because a person holds the order"
     elif not answers:
         yield "the answer still waits: `orders explain` says for what"

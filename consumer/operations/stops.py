@@ -112,4 +112,4 @@ def _made_after(order: OrderRow, policy: Policy, holds: Sequence[Attention], now
     )
     facts = join(order.facts, Facts(decisions=decisions))
     due = {one.key for one in plan(order.facts, policy).due}
-    return [what_it_does(one.kind, one.carries, facts) for one in plan(facts, policy).due if one.key not in due]
+    return [what_it_does(one.key, facts, policy) for one in plan(facts, policy).due if one.key not in due]

@@ -124,6 +124,10 @@ def _call(event: Event) -> str:
             return f"{call} is sent"
         case "recovery":
             return f"{call}: {', '.join(one.operation for one in facts.recoveries)} works again"
+    # A read before the call failed, so the call was not made. Events of earlier versions tell that by their trouble.
+    failed = next((one.operation for one in facts.troubles), note.get("failed", note.get("operation")))
+    if failed != note.get("operation"):
+        call = f"{failed}, which {note['command']} needs first,"
     result = str(note.get("result", ""))
     canceled = ", ".join(str(one.oms_id) for one in facts.cancellations)
     shows = f"; the OMS shows order {canceled} canceled" if canceled else ""

@@ -217,6 +217,13 @@ def test_a_cure_names_the_configuration_if_it_is_not_in_its_usual_place(desk: De
     assert f"`orderflow orders accept O-1 --shop alpha --config {file} --reason WHY`" in text
 
 
+def test_the_cure_in_a_refusal_names_the_configuration(desk: Desk, tmp_path: Path) -> None:
+    desk.shows("WAITING_ACCEPTANCE")
+    file = Path("orderflow.toml").rename(tmp_path / "other.toml")
+    text = error_of("orders", "settle", "O-1", "--reason", "seen", "--config", str(file), code=BAD_ANSWER)
+    assert f"`orderflow orders accept O-1 --shop alpha --config {file} --reason WHY`" in text
+
+
 def test_the_command_that_looks_for_an_unknown_order_names_the_configuration(desk: Desk, tmp_path: Path) -> None:
     file = (tmp_path / "orderflow.toml").rename(tmp_path / "other.toml")
     text = error_of("orders", "explain", "O-9", "--config", str(file), code=BAD_ANSWER)

@@ -165,7 +165,7 @@ def test_every_due_call_obstacle_and_reason_is_named_and_nothing_else(desk: Desk
     assert ("a person:" in found.waits_for) <= bool(for_a_person or asks), text
     let_go = () if is_lost else released(row.facts, policy)
     for command in {one.key: one for one in let_go}.values():
-        assert what_it_does(command.kind, command.carries, row.facts) in found.happens_next, "what a release lets go"
+        assert what_it_does(command.key, row.facts, policy) in found.happens_next, "what a release lets go"
     assert [(one.reason, one.detail) for one in found.attention] == [(one.reason, one.detail) for one in row.attention]
     assert {one.token for one in wanted.attention} <= {one.token for one in row.attention}
     for one, standing in zip(found.attention, row.attention, strict=True):

@@ -57,6 +57,11 @@ def held(desk: Desk) -> None:
     do(desk, DecisionKind.HOLD)
 
 
+def held_and_asked(desk: Desk) -> None:
+    desk.shows("WAITING_ACCEPTANCE")
+    do(desk, DecisionKind.HOLD)
+
+
 def held_early(desk: Desk) -> None:
     desk.shows("STAGING")
     do(desk, DecisionKind.HOLD)
@@ -170,6 +175,41 @@ QUESTIONS: list[tuple[str, Policy, Callable[[Desk], object], DecisionKind, dict[
         "them, and messages_not_found begins; this ends messages_not_read?",
     ),
     (
+        "retry of an import that waits for messages",
+        Policy(messages_wait=timedelta()),
+        waits_for_messages,
+        DecisionKind.RETRY,
+        {},
+        ": at once: M11 reads the messages again, and only if they can be read, POST /order brings the order to the "
+        "OMS?",
+    ),
+    (
+        "accept what is held",
+        HOLD,
+        held_and_asked,
+        DecisionKind.ACCEPT,
+        {},
+        ": the answer waits until `orders release`, because a person holds the order; this ends needs_decision?",
+    ),
+    (
+        "accept an order of which a line is canceled",
+        HOLD,
+        lambda d: d.shows("WAITING_ACCEPTANCE", lines=(replace(LINES[0], state="CANCELED"), LINES[1])),
+        DecisionKind.ACCEPT,
+        {},
+        ": OR21 accepts every line but L1, which Mirakl shows canceled; this ends needs_decision?",
+    ),
+    (
+        "sent with a number and no carrier",
+        Policy(),
+        imported,
+        DecisionKind.SENT,
+        {"tracking": Tracking("", "42")},
+        ": OR23 gives Mirakl the tracking 42, and as carrier what the shop's setting other_carrier names (normally "
+        "Other); then OR24 tells Mirakl that the order is shipped; all goods count as sent, and this cannot be taken "
+        "back; the order becomes dispatched?",
+    ),
+    (
         "release of a hold before Mirakl asks",
         HOLD,
         held_early,
@@ -268,3 +308,18 @@ def test_goods_of_a_settled_refund_are_reported_shipped_as_the_question_says(tmp
     decide(desk.store, desk.orders, desk.row, both, shops=["alpha"])
     desk.apply(sent(when=90))
     assert {one.kind for one in plan(desk.row.facts, Policy()).due} == {CommandKind.TRACK}, "OR24 follows"
+
+
+def test_an_import_whose_messages_fail_is_no_call_of_the_oms(tmp_path: Path) -> None:
+    desk = Desk(tmp_path, Policy(messages_wait=timedelta()))
+    waits_for_messages(desk)
+    assert desk.explain().happens_next == (
+        "M11 reads the messages again, and only if they can be read, POST /order brings the order to the OMS, and it "
+        "becomes imported"
+    )
+    desk.clock.advance(60)
+    do(desk, DecisionKind.RETRY)
+    desk.work()
+    tries = [row for row in desk.timeline if "failed" in row.what]
+    what = "M11, which import_order needs first, failed, and is tried again: nothing_shown, code NO_MESSAGE"
+    assert [row.what for row in tries] == [what, what], "POST /order was never made"
