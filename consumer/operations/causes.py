@@ -186,7 +186,7 @@ _CURE_OF_IMPORT_GIVEN_UP: Final = (
 #: What to do about an import that waits for the customer's messages.
 _CURE_OF_MESSAGES: Final = (
     "Look for the messages in Mirakl's portal. It clears when they can be read; `orders retry ORDER --reason WHY` "
-    "tries at once. If Mirakl refuses to show them, give the key the right to M11."
+    "reads them again at once. If Mirakl refuses to show them, give the key the right to M11."
 )
 
 #: What to do about a tracking that cannot be sent of an order that is shipped already.
