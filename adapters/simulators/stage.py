@@ -177,6 +177,13 @@ class Stage:
                 yield self.pause(0.5, 1.0)
                 self.mirakl.close(self.order_id)
 
+    def failed(self, error: Exception) -> None:
+        """Note in the findings and in the books that the story ends here because of this error."""
+        what = f"{type(error).__name__}: {error}"
+        self.findings.append(f"its story failed: {what}")
+        books, place = self.mirakl.books, self.life.marketplace
+        books.record(self.mirakl.now(), place, self.order_id, "story_failed", "simulator", error=what)
+
     # -- At the desk -------------------------------------------------------------------------------------------
 
     def is_listed(self, reason: str) -> Callable[[], bool]:

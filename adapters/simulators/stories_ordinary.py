@@ -96,7 +96,9 @@ def _status_only(stage: Stage) -> Script:
 
 def _split(stage: Stage) -> Script:
     yield from until_packed(stage)
-    for part, number in enumerate(stage.life.trackings):
+    # The OMS made fewer parts if a person refused a line. The last parcel has the last number.
+    parts = stage.oms.order(stage.order_id, stage.company_ref_id).parts
+    for part, number in enumerate(stage.life.trackings[-len(parts) :]):
         stage.dispatch(tracking=number, part=part)
         yield stage.pause(0.5, 2.0)
     yield from stage.shipped()

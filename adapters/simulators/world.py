@@ -1,5 +1,6 @@
 """The simulated world: makes the lives of the orders, and plays their stories on the simulators."""
 
+import logging
 import random
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
@@ -13,6 +14,8 @@ from adapters.simulators.orders import ALPHA, BETA, COMPANIES, FRAMED, KNOWN_SKU
 from adapters.simulators.stage import Desk, Life, Script, Stage
 from adapters.simulators.stories import STORIES
 from adapters.simulators.story import Story
+
+log = logging.getLogger("orderflow.simulators")
 
 BODIES = (
     'Please print the caption:<br />"Canary & Sons, est. 1987"',
@@ -152,10 +155,15 @@ class World:
             stage.desk = desk
 
     def tick(self, elapsed_seconds: float) -> None:
-        """Do everything that is due by now."""
+        """Do everything that is due by now. An exception ends the story in which it occurs, and no other story."""
         waiting = []
         for stage, script, wait in self._waiting:
-            left = self._run(script, wait, elapsed_seconds)
+            try:
+                left = self._run(script, wait, elapsed_seconds)
+            except Exception as error:  # a person's decision may leave nothing of what the story acts on
+                log.exception("the story %s of %s failed, and ends here", stage.life.story, stage.order_id)
+                stage.failed(error)
+                left = None
             if left is None:
                 stage.finished = True
             else:

@@ -3,6 +3,7 @@
 import asyncio
 import json
 from collections import Counter
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -21,7 +22,7 @@ from adapters.simulators.stage import Life, Script, Stage
 from adapters.simulators.stories import STORIES
 from adapters.simulators.stories_ordinary import ORDINARY
 from adapters.simulators.story import Story
-from adapters.simulators.world import World, make_lives
+from adapters.simulators.world import World, life_of, make_lives
 
 Json = dict[str, Any]
 
@@ -219,6 +220,44 @@ def test_stories_of_ones_own_occur_and_are_played() -> None:
     World(lives, {"alpha": mirakl}, oms, stories=own).tick(0.0)
     shown = {order["order_id"] for order in mirakl.summary()}
     assert shown >= {life.order_id for life in lives if life.story == "own"}
+
+
+def test_an_exception_of_one_story_ends_that_story_alone_and_is_in_the_log_and_the_books(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    def fails(_: Stage) -> Script:
+        yield 0.0
+        raise IndexError("no such part")
+
+    def fails_to_wait(stage: Stage) -> Script:
+        yield lambda: stage.oms.order("unknown").parts == []
+
+    own = {"fails": Story(fails), "fails_to_wait": Story(fails_to_wait)}
+    lives = make_lives(12, 1, (ALPHA,), own)
+    assert {life.story for life in lives} == {"fails", "fails_to_wait", "plain"}
+    mirakl = MiraklSimulator(ALPHA, Books(), lambda: datetime(2026, 3, 1, tzinfo=UTC))
+    oms = OmsSimulator([OmsCompany(COMPANIES["alpha"], "key")], mirakl.books, mirakl.now)
+    world = World(lives, {"alpha": mirakl}, oms, stories=own)
+    for second in range(60):
+        world.tick(float(second))
+    shown = {order["order_id"] for order in mirakl.summary()}
+    assert shown == {life.order_id for life in lives if life.story == "plain"}
+    failed = {life.order_id for life in lives if life.story != "plain"}
+    assert {one.order_id for one in mirakl.books.effects() if one.kind == "story_failed"} == failed
+    assert {text.split(" ")[0] for text in world.findings()} == failed
+    assert "(fails): its story failed: IndexError: no such part" in str(world.findings())
+    assert "the story fails of " in caplog.text
+    assert "no such part" in caplog.text
+
+
+def test_a_split_of_which_a_line_was_refused_sends_the_part_that_is_left() -> None:
+    life = life_of("split")
+    left = replace(life, lines=life.lines[:1])
+    world, remotes = asyncio.run(run([left]))
+    effects = remotes.books.effects("oms", life.order_id)
+    assert [one.detail["tracking"] for one in effects if one.kind == "dispatched"] == [life.trackings[-1]]
+    assert world.settled()
+    assert world.findings() == []
 
 
 @pytest.mark.parametrize("orders", [150, 177, 200])
