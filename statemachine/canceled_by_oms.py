@@ -36,6 +36,12 @@ def reasons_of_cancellations(facts: Facts) -> Iterator[Attention]:
         yield Attention(Reason.OMS_CANCELED, what.detail + (NOT_OWED + names if names else ""), after=after)
 
 
+def canceled_and_to_be_sent(facts: Facts) -> list[str]:
+    """The ids of the lines that the OMS canceled and does not make again, and that Mirakl still shows to be sent."""
+    canceled = set[str]().union(*(_canceled_lines(facts, one)[0] for one in _once(facts)))
+    return [line.id for line in (facts.snapshot.owed_lines if facts.snapshot else ()) if line.id in canceled]
+
+
 def _once(facts: Facts) -> list[Cancellation]:
     """The cancellations, without those of lines if the OMS canceled the whole order at the same time or later."""
     found = cancellations_once(facts)

@@ -13,9 +13,9 @@ from typing import Final
 from statemachine import troubles
 from statemachine.asked_once import asked_once
 from statemachine.commands import CommandKind, Policy
-from statemachine.facts import DEBIT, EPOCH, PAY_ON_DELIVERY, PAY_ON_DUE_DATE, Facts, Snapshot
+from statemachine.facts import DEBIT, EPOCH, PAY_ON_DELIVERY, PAY_ON_DUE_DATE, DecisionKind, Facts, Snapshot
 from statemachine.occurrences import PAYMENT, last_without
-from statemachine.readings import is_pending, last_answer
+from statemachine.readings import all_sent, is_canceled_by_oms, is_pending, last_answer
 from statemachine.reason_of_order import Attention
 from statemachine.reasons import Reason
 from statemachine.states import State, state_of
@@ -110,7 +110,17 @@ def _found(facts: Facts, policy: Policy) -> Iterator[Deadline]:
         # Every order needs this deadline, also if Mirakl names none: if a person settled that the OMS canceled the
         # order, the order waits for nothing else.
         ship_by = snapshot.ship_by if snapshot.ship_by > EPOCH else _after(created_at, policy.ship_within)
-        yield from _before(Reason.SHIPPING_DUE, created_at, ship_by, policy.shipping_margin)
+        margin = policy.shipping_margin
+        if is_left_to_nobody(facts):  # half of the time is left to make the goods after all
+            margin = max(margin, (ship_by - created_at) / 2)
+        yield from _before(Reason.SHIPPING_DUE, created_at, ship_by, margin)
+
+
+def is_left_to_nobody(facts: Facts) -> bool:
+    """Whether the OMS canceled the whole order, a person settled that, and nobody is known to have sent it."""
+    settles = (one for one in facts.decisions if one.kind is DecisionKind.SETTLE)
+    settled = any(one.names(Reason.OMS_CANCELED) for one in settles)
+    return settled and is_canceled_by_oms(facts) and not all_sent(facts)
 
 
 def _is_debited_later(facts: Facts, snapshot: Snapshot) -> bool:

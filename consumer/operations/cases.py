@@ -8,10 +8,11 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from consumer.operations.instants import to_the_second
-from statemachine.commands import Policy
+from statemachine.commands import CommandKind, Policy
 from statemachine.facts import EPOCH, Facts, Line, Snapshot, Tracking
 from statemachine.ids_in_text import named_in
-from statemachine.readings import alive_parts, lines_left_out
+from statemachine.payloads import import_known, what_oms_got
+from statemachine.readings import alive_parts, is_canceled_by_oms, lines_left_out, parts_in_oms
 from statemachine.reason_of_order import Attention
 
 
@@ -53,6 +54,18 @@ def lines_named_in(one: Attention, facts: Facts) -> list[Line]:
     lines = (*shown_lines(facts), *lines_left_out(facts))
     ids = named_in(one.detail, [line.id for line in lines])
     return [line for line in lines if line.id in ids]
+
+
+def may_have_line(facts: Facts, line: Line) -> bool:
+    """Whether the OMS has this line or may have it, as far as the import and the OMS's reports tell."""
+    if is_canceled_by_oms(facts):
+        return False
+    got, held = what_oms_got(facts), {one for lines in parts_in_oms(facts).values() for one in lines}
+    if line.id in held or any(dict(one.items).get(line.id, 0) for one in got):
+        return True
+    if import_known(facts):
+        return not held and not any(one.items for one in got)
+    return any(one.kind == CommandKind.IMPORT for one in facts.attempts)
 
 
 def mirakl_shows(snapshot: Snapshot | None) -> str:

@@ -12,6 +12,7 @@ from consumer.operations.cases import (
     Case,
     joined,
     lines_named_in,
+    may_have_line,
     mirakl_shows,
     moment,
     named,
@@ -25,8 +26,7 @@ from consumer.operations.instants import to_the_minute
 from consumer.operations.lines import withdrawals_of
 from consumer.resting import RESTING
 from statemachine.canceled_by_oms import NOT_OWED
-from statemachine.commands import CommandKind
-from statemachine.deadlines import next_deadline
+from statemachine.deadlines import is_left_to_nobody, next_deadline
 from statemachine.facts import (
     DEBIT,
     EPOCH,
@@ -167,9 +167,7 @@ def _whether_in_oms(facts: Facts, line: Line) -> str:
         return "the OMS has it"
     if import_known(facts) and not held and not any(one.items for one in got):
         return "the OMS has the order, and its lines are not known"
-    tried = any(one.kind == CommandKind.IMPORT for one in facts.attempts)
-    may_have = any(pieces) or (tried and not import_known(facts))
-    return "the OMS may have it" if may_have else "the OMS does not have it"
+    return "the OMS may have it" if may_have_line(facts, line) else "the OMS does not have it"
 
 
 def _shipped_before(case: Case) -> str:
@@ -438,7 +436,8 @@ def _acceptance_due(case: Case) -> str:
 def _shipping_due(case: Case) -> str:
     named_by_mirakl = case.facts.snapshot is not None and case.facts.snapshot.ship_by > EPOCH
     until = "Mirakl's shipping_deadline" if named_by_mirakl else _since_created(case.policy.ship_within)
-    return f"until {case.one.detail} UTC: {until}"
+    nobody = "; the OMS canceled all of it, so nobody there makes it" if is_left_to_nobody(case.facts) else ""
+    return f"until {case.one.detail} UTC: {until}{nobody}"
 
 
 def _since_created(within: timedelta) -> str:

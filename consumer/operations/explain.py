@@ -22,6 +22,7 @@ from consumer.operations.timeline import what_happened
 from statemachine.commands import Command, CommandKind, CommandState, Policy
 from statemachine.events import Trigger
 from statemachine.facts import AFTER_SHIPPING, DEBIT, DecisionKind, Facts
+from statemachine.in_oms import is_debited_after_shipping
 from statemachine.payloads import import_known, may_be_in_oms
 from statemachine.plan import awaits_read_after, plan
 from statemachine.readings import (
@@ -48,6 +49,7 @@ _WHO_SAYS: Final = {
     Trigger.OMS_EVENT: "it reports on it",
     Trigger.DECISION: "a person says so",
 }
+_WHO_SENT: Final = {Trigger.OMS_EVENT: "the OMS reports", Trigger.DECISION: "a person vouches"}
 #: What follows a due call.
 _THEN: Final = {
     CommandKind.ACCEPT: ", and it becomes accepted",
@@ -148,13 +150,15 @@ def _meaning(facts: Facts, move: JournalRow) -> str:
     answer = last_answer(facts, CommandKind.ACCEPT)
     match move.before, move.after:
         case State.SHIPPING, State.IMPORTED if trigger in _WHO_SAYS:
-            return f"the OMS holds it: {_WHO_SAYS[trigger]}"
+            who = _WHO_SAYS[trigger]
+            canceled = is_canceled_by_oms(facts)
+            return f"the OMS had it ({who}), and canceled all of it since" if canceled else f"the OMS holds it: {who}"
         case State.WAITING_ACCEPTANCE, State.ACCEPTED if trigger is Trigger.CALL:
             return "Mirakl took our answer; not yet seen applied"
-        case State.IMPORTED, State.DISPATCHED if trigger is Trigger.OMS_EVENT and new.dispatches:
-            return "every open line was sent, as the OMS reports"
-        case State.IMPORTED, State.DISPATCHED if trigger is Trigger.DECISION and new.dispatches:
-            return "every open line was sent, as a person vouches"
+        case State.IMPORTED, State.DISPATCHED if trigger in _WHO_SENT and new.dispatches:
+            return f"every open line was sent, as {_WHO_SENT[trigger]}"
+        case State.IMPORTED, State.DISPATCHED if trigger is Trigger.SNAPSHOT and is_debited_after_shipping(facts):
+            return "Mirakl debits a shipment"
         case State.ACCEPTED, State.REFUSED if answer is not None and answer.carries == DecisionKind.REFUSE:
             return "we refused every line"
     return _MEANING_OF_EDGE.get((move.before, move.after), f"{move.before} -> {move.after}")
@@ -336,6 +340,14 @@ def _the_rest(facts: Facts) -> str:
     return f"the OMS to send the rest: {', '.join(unsent)}" if facts.dispatches and unsent else ""
 
 
+def _left_after_debit(facts: Facts) -> list[str]:
+    """The lines that are still to be sent while Mirakl debits the shipment of others."""
+    lines = facts.snapshot.lines if facts.snapshot else ()
+    if not any(line.shipped for line in lines):
+        return []
+    return [line.id for line in lines if line.is_owed and not line.shipped and not is_sent(facts, line)]
+
+
 def _nothing_owed(facts: Facts) -> bool:
     """Whether Mirakl shows no line that has to be sent."""
     return facts.snapshot is not None and not facts.snapshot.owed_lines
@@ -346,7 +358,8 @@ def _dispatched(order: OrderRow) -> str:
     if parts := unsent_parts(facts):
         return f"the OMS to send the other parts of the order: {', '.join(str(part) for part in parts)}"
     if mirakl_state(facts) in DEBIT:
-        return _DEBITS
+        left = _left_after_debit(facts)
+        return f"{_DEBITS}; then the OMS to send the rest: {', '.join(left)}" if left else _DEBITS
     if mirakl_state(facts) == "WAITING_ACCEPTANCE":
         return "Mirakl to show it accepted and SHIPPING; only then can it be marked shipped"
     rest = _the_rest(facts) if _is_partly_sent(order) else ""
@@ -386,8 +399,10 @@ def _moves_next(order: OrderRow) -> str:
         return "the OMS reports that the rest left, or a person vouches for it"
     if order.state is State.IMPORTED and is_canceled_by_oms(order.facts):
         return "the OMS reports that it makes the order again, or a read shows it canceled"
-    debit_may_fail = order.state is State.DISPATCHED and mirakl_state(order.facts) in DEBIT
-    return _NEXT[order.state] + (", or canceled if the debit fails" if debit_may_fail else "")
+    is_debited = order.state is State.DISPATCHED and mirakl_state(order.facts) in DEBIT
+    goes_on = "a read shows SHIPPING after the debit, and it waits for the rest"
+    moves = goes_on if is_debited and _left_after_debit(order.facts) else _NEXT[order.state]
+    return moves + (", or canceled if the debit fails" if is_debited else "")
 
 
 def _by_call(command: Command, order: OrderRow, policy: Policy) -> str:

@@ -5,11 +5,12 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from statemachine.facts import EVERY_LINE, VOUCHED, Facts, Line
+from statemachine.facts import EVERY_LINE, OWED_LINE_STATES, VOUCHED, WITHDRAWN_OF, Facts, Line
 from statemachine.in_oms import has_left
 from statemachine.parcels import sent_quantity
-from statemachine.payloads import our_payloads
+from statemachine.payloads import our_payloads, what_oms_got
 from statemachine.readings import covers
+from statemachine.settled import settled_contents
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,12 +40,22 @@ def lines_of(facts: Facts, received: bytes | None) -> list[ShownLine]:
             ordered=one.quantity,
             refunded=_taken(taken.get(one.id, {}).get("refunds")),
             canceled=_taken(taken.get(one.id, {}).get("cancelations")),
-            owed="a person decides" if one.needs_decision else "yes" if one.is_owed else "no",
+            owed="a person decides" if _is_undecided(facts, one) else "yes" if one.is_owed else "no",
             to_oms=_same(items.get(one.id) for items in sent),
             sent=_sent(facts, one),
         )
         for one in (snapshot.lines if snapshot else ())
     ]
+
+
+def _is_undecided(facts: Facts, line: Line) -> bool:
+    """Whether a person still has to decide how much of the line is owed. A person who released the import, keyed it in,
+    or settled the withdrawal of a part has decided, until Mirakl shows another withdrawal."""
+    name, got = WITHDRAWN_OF + line.id, what_oms_got(facts)
+    now = dict(facts.snapshot.contents if facts.snapshot else ()).get(name)
+    knew = [(dict(one.contents) | settled_contents(facts, one.at)).get(name) for one in got]
+    is_known = line.quantity is not None and line.state in OWED_LINE_STATES
+    return line.needs_decision and not (is_known and now is not None and knew and all(one == now for one in knew))
 
 
 def _same(numbers: Iterable[int | None]) -> int | None:

@@ -15,8 +15,10 @@ from adapters.store import orders as order_rows
 from adapters.store.orders import OrderRow
 from adapters.store.transaction import Store
 from consumer.names import unnamed
+from consumer.operations.cases import lines_named_in, may_have_line
 from statemachine.commands import Policy
 from statemachine.deadlines import next_deadline
+from statemachine.facts import Facts
 from statemachine.payloads import may_be_in_oms
 from statemachine.reason_of_order import Attention
 from statemachine.urgency import Urgency
@@ -141,7 +143,15 @@ def listed(row: OrderRow, policy: Policy, reasons: Collection[str] = ()) -> List
 def _urgency(one: Attention, row: OrderRow) -> Urgency:
     """When a person has to act on the reason. The facts of a quarantined order are not asked."""
     in_oms = one.about.urgency_in_oms
-    return in_oms if in_oms and not row.quarantine and may_be_in_oms(row.facts) else one.about.urgency
+    return in_oms if in_oms and not row.quarantine and _are_made(one, row.facts) else one.about.urgency
+
+
+def _are_made(one: Attention, facts: Facts) -> bool:
+    """Whether the OMS has, or may have, the lines that the reason names. Of a reason that names none: whether the OMS
+    has the order or may have it, or goods of it have left."""
+    if lines := lines_named_in(one, facts):
+        return may_be_in_oms(facts) and any(may_have_line(facts, line) for line in lines)
+    return may_be_in_oms(facts) or bool(facts.dispatches)
 
 
 def summary_of(row: OrderRow, policy: Policy) -> dict[str, Any]:

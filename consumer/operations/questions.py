@@ -8,14 +8,18 @@ from adapters.store.orders import OrderRow
 from adapters.store.shops import ShopRow
 from consumer.operations.calls import what_it_does
 from consumer.operations.explain import oms_goes_on
+from consumer.operations.instants import to_the_minute
 from consumer.operations.outside import answer_awaited, money_awaited
+from consumer.operations.stops import what_ends
+from statemachine.canceled_by_oms import canceled_and_to_be_sent
 from statemachine.commands import CommandKey, CommandKind, CommandState, Policy
+from statemachine.deadlines import next_deadline
 from statemachine.facts import Decision, DecisionKind, Facts
 from statemachine.joining import join
 from statemachine.missing import is_gone
 from statemachine.payloads import import_known
 from statemachine.plan import Plan, plan
-from statemachine.readings import acceptance, all_sent, mirakl_state
+from statemachine.readings import acceptance, all_sent, is_canceled_by_oms, mirakl_state
 from statemachine.reasons import Reason
 from statemachine.states import State
 
@@ -90,11 +94,15 @@ def _let_go(before: Plan, after: Plan, facts: Facts, policy: Policy) -> Iterator
     still_held = frozenset[CommandKind]().union(*(one.about.holds for one in after.attention))
     freed = frozenset[CommandKind]().union(*(one.about.holds for one in ended)) - still_held
     due = {one.kind for one in after.due}
+    if any(one.reason is Reason.OMS_CANCELED for one in ended):
+        yield from _canceled_in_oms(after, facts, policy)
     if CommandKind.IMPORT in due and any(one.reason in _IMPORTED_AS_SHOWN for one in ended):
         owed = facts.snapshot.owed_lines if facts.snapshot else ()
         known = [line for line in owed if line.quantity is not None]  # without a quantity nothing is imported
         yield f"the OMS gets {', '.join(f'{line.quantity} of {line.id} ({line.sku})' for line in known)}"
     if due or after.state.is_at_its_end:
+        return
+    if is_canceled_by_oms(facts) and CommandKind.CONFIRM in freed and not all_sent(facts):
         return
     if CommandKind.CONFIRM in freed and import_known(facts):
         when = "Mirakl shows SHIPPING" if all_sent(facts) else "the OMS reports the goods sent"
@@ -162,12 +170,7 @@ def _of_kind(
         case DecisionKind.SENT:
             yield from _of_sent(order.facts, before=before, after=after)
         case DecisionKind.HANDLED:
-            calls = [call.kind for one in new.decisions if (call := _by_hand(one))]
-            yield f"{', '.join(map(_call, calls))} counts as done by hand, and is not made"
-            if CommandKind.IMPORT not in calls:
-                due = {one.kind for one in before.due}
-                again = "it is called again" if due.issuperset(calls) else "a person is asked again"
-                yield f"the next read of Mirakl has to show it, or {again}"
+            yield from _of_handled(new, before=before, after=after)
         case DecisionKind.RETRY:
             yield from _at_once(commands, facts, new, policy)
 
@@ -182,6 +185,60 @@ def _of_sent(facts: Facts, *, before: Plan, after: Plan) -> Iterator[str]:
         yield "the order does not go to the OMS any more"
     if after.state is State.DISPATCHED and (money := money_awaited(facts)):
         yield f"{money}; Mirakl is told of the shipment only when it shows SHIPPING"
+    yield from _told_later(after)
+
+
+def _told_later(after: Plan) -> Iterator[str]:
+    """What ends the reasons that keep a shipment from being reported."""
+    holding = [one for one in after.attention if CommandKind.CONFIRM in one.about.holds]
+    if any(one.reason is Reason.NOT_OURS_TO_SHIP for one in holding):
+        yield f"{_OTHERS_SHIP}, so the customer may get the goods twice: stop the parcel"
+    if holding:
+        names = ", ".join(dict.fromkeys(str(one.reason) for one in holding))
+        ends = " and ".join(dict.fromkeys(what_ends(one) for one in holding))
+        yield f"Mirakl is told nothing of it until {ends} ({names})"
+
+
+#: What is said of an order with the reason not_ours_to_ship.
+_OTHERS_SHIP: Final = "Mirakl shows that somebody else ships this order"
+
+
+def _of_handled(new: Facts, *, before: Plan, after: Plan) -> Iterator[str]:
+    """What counts as done by hand. Of an import: what the OMS counts as having, and who else sends it."""
+    calls = [call.kind for one in new.decisions if (call := _by_hand(one))]
+    yield f"{', '.join(map(_call, calls))} counts as done by hand, and is not made"
+    if CommandKind.IMPORT not in calls:
+        due = {one.kind for one in before.due}
+        again = "it is called again" if due.issuperset(calls) else "a person is asked again"
+        yield f"the next read of Mirakl has to show it, or {again}"
+        return
+    items = [f"{pieces} of {line}" for one in new.handovers for line, pieces in one.items]
+    if items and any(one.reason in _IMPORTED_AS_SHOWN for one in before.attention):
+        yield f"the OMS counts as having the pieces that Mirakl shows: {', '.join(items)}"
+    if any(one.reason is Reason.NOT_OURS_TO_SHIP for one in after.attention):
+        yield f"{_OTHERS_SHIP}: what the OMS makes, it has to stop, and Mirakl is told nothing of it"
+
+
+def _canceled_in_oms(after: Plan, facts: Facts, policy: Policy) -> Iterator[str]:
+    """What becomes of the lines that the OMS canceled, and that Mirakl still shows to be sent."""
+    lines = ", ".join(canceled_and_to_be_sent(facts))
+    if not lines:
+        return
+    if not is_canceled_by_oms(facts):
+        yield (
+            f"Mirakl still shows {lines} to be sent, which the OMS canceled: OR24 reports it shipped with the rest, "
+            "so cancel or refund it in Mirakl's portal first"
+        )
+        return
+    until = next_deadline(facts, policy)
+    asked = "a person is asked again when half of the time is over"
+    if any(one.reason is Reason.SHIPPING_DUE for one in after.attention):
+        asked = "it stays on the list"
+    asked += f" (shipping_due, before {to_the_minute(until)})" if until else ""
+    yield (
+        f"Mirakl still shows {lines} to be sent, and nobody makes it: cancel or refund it in Mirakl's portal, or have "
+        f"the OMS make it again; else {asked}"
+    )
 
 
 def _at_once(commands: Sequence[CommandRow], facts: Facts, new: Facts, policy: Policy) -> Iterator[str]:

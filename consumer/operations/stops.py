@@ -75,7 +75,7 @@ def what_follows(order: OrderRow, policy: Policy, now: datetime) -> list[str]:
     holds = [one for one in stops if not _failed(one)]
     if not holds:
         return found
-    ends = " and ".join(dict.fromkeys(_end(one) for one in holds))
+    ends = " and ".join(dict.fromkeys(what_ends(one) for one in holds))
     calls = _made_after(order, policy, holds, now)
     if calls:
         return [f"after {ends}: {', '.join(calls)}", *found]
@@ -86,7 +86,8 @@ def what_follows(order: OrderRow, policy: Policy, now: datetime) -> list[str]:
     return [f"no {' and no '.join(names)} until {ends}", *found]
 
 
-def _end(one: Attention) -> str:
+def what_ends(one: Attention) -> str:
+    """The command or the read that ends a reason which holds calls."""
     if one.about.ends_by is EndsBy.FACT:
         return _READS.get(Reason(one.reason), "a read of Mirakl shows something else")
     return _COMMANDS[one.about.ends_by]

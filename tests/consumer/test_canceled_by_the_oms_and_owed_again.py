@@ -112,3 +112,73 @@ def test_explain_says_that_nobody_makes_it(rig: Rig) -> None:
     found = explained(rig)
     assert found.waits_for == "a person: the OMS canceled all of it, so nobody there makes it"
     assert found.happens_next == "the OMS reports that it makes the order again, or a read shows it canceled"
+
+
+def question(rig: Rig, kind: DecisionKind, *only: str) -> str:
+    act = operations.Act(kind, "ana", "seen", rig.clock.now(), only=only)
+    return operations.question_of(rig.store, rig.row(), act, rig.policies["alpha"], prefix="")
+
+
+def test_an_order_that_nobody_makes_comes_back_when_half_of_the_time_is_over(rig: Rig) -> None:
+    """The margin of shipping_due is for goods that leave late, and these are not even made."""
+    rig.imported()
+    tell(rig, 128)
+    asked = question(rig, DecisionKind.SETTLE, "oms_canceled")
+    assert "Mirakl still shows 1-A-1 to be sent, and nobody makes it: cancel or refund it in Mirakl's portal" in asked
+    assert "a person is asked again when half of the time is over (shipping_due, before 2026-" in asked
+    assert "from then on" not in asked
+    decide(rig, DecisionKind.SETTLE, "oms_canceled")
+    rig.pass_time(days=1)
+    assert rig.attention() == []
+    rig.pass_time(hours=13)
+    assert rig.attention() == ["shipping_due"]
+    (again,) = explained(rig).attention
+    assert again.cause.endswith("; the OMS canceled all of it, so nobody there makes it")
+
+
+def test_an_order_that_the_oms_makes_again_has_the_margin_of_the_setting(rig: Rig) -> None:
+    rig.imported()
+    tell(rig, 128)
+    decide(rig, DecisionKind.SETTLE, "oms_canceled")
+    tell(rig, 1, id=99)
+    rig.pass_time(days=2)
+    assert rig.attention() == []
+    rig.pass_time(hours=13)
+    assert rig.attention() == ["shipping_due"]
+
+
+def test_why_here_does_not_say_that_the_oms_holds_what_it_canceled(rig: Rig) -> None:
+    rig.imported()
+    assert explained(rig).why_here.startswith("the OMS holds it: it took the import")
+    tell(rig, 128)
+    assert explained(rig).why_here.startswith("the OMS had it (it took the import), and canceled all of it since")
+
+
+def test_the_question_names_the_canceled_line_that_would_be_reported_shipped_with_the_rest(rig: Rig) -> None:
+    rig.imported(lines=2)
+    tell(rig, 4, new_cancellations=[{"items": [{"external_ref": "1-A-2", "quantity": 1}]}])
+    asked = question(rig, DecisionKind.SETTLE, "oms_canceled")
+    assert (
+        "Mirakl still shows 1-A-2 to be sent, which the OMS canceled: OR24 reports it shipped with the rest, so cancel "
+        "or refund it in Mirakl's portal first"
+    ) in asked
+    changes.refund(rig.mirakl["alpha"], "1-A", "1-A-2")
+    rig.clock.advance(60)
+    rig.poll()
+    assert "Mirakl still shows" not in question(rig, DecisionKind.SETTLE, "oms_canceled")
+
+
+@pytest.mark.parametrize(
+    ("reason", "says"),
+    [
+        ("held", "Mirakl is told nothing of it until `orders release` (held)"),
+        ("oms_canceled", "Mirakl is told nothing of it until `orders settle` (oms_canceled)"),
+    ],
+)
+def test_the_question_of_sent_says_what_keeps_mirakl_from_being_told(rig: Rig, reason: str, says: str) -> None:
+    rig.imported()
+    if reason == "held":
+        decide(rig, DecisionKind.HOLD)
+    else:
+        tell(rig, 128)
+    assert says in question(rig, DecisionKind.SENT)

@@ -7,8 +7,9 @@ import pytest
 
 from adapters.simulators.mirakl import changes
 from consumer.operations.causes import attention_reasons
+from consumer.operations.lines import lines_of
 from consumer.operations.listing import listed
-from consumer.operations.orders import explanation
+from consumer.operations.orders import Act, explanation, question_of
 from statemachine.commands import Policy
 from statemachine.facts import DecisionKind
 from statemachine.urgency import Urgency
@@ -86,3 +87,47 @@ def test_an_incident_of_an_order_that_the_oms_does_not_have_stops_no_goods(rig: 
     rig.clock.advance(60)
     rig.poll()
     assert listed(rig.row("2-A"), Policy(), ["line_incident"]).urgency is Urgency.NOW
+
+
+def test_an_incident_of_a_line_that_the_oms_never_got_stops_no_goods(rig: Rig) -> None:
+    rig.add("1-A", state="SHIPPING", lines=2)
+    changes.set_line(rig.mirakl["alpha"], "1-A", "1-A-1", order_line_state="INCIDENT_OPEN")
+    rig.poll()
+    rig.work()
+    assert rig.state() == "imported"
+    assert listed(rig.row(), Policy(), ["line_incident"]).urgency is Urgency.BY_DEADLINE
+    changes.set_line(rig.mirakl["alpha"], "1-A", "1-A-2", order_line_state="INCIDENT_OPEN")
+    rig.clock.advance(60)
+    rig.poll()
+    assert listed(rig.row(), Policy(), ["line_incident"]).urgency is Urgency.NOW
+
+
+@pytest.mark.parametrize("kind", [DecisionKind.SENT, DecisionKind.HANDLED])
+def test_the_question_says_that_somebody_else_ships_the_order_too(rig: Rig, kind: DecisionKind) -> None:
+    rig.add("1-A", state="SHIPPING")
+    changes.withhold(rig.mirakl["alpha"], "1-A")
+    rig.poll()
+    assert rig.attention() == ["not_ours_to_ship"]
+    assert listed(rig.row(), Policy()).urgency is Urgency.WAITS
+    act = Act(kind, "ana", "seen", rig.clock.now())
+    asked = question_of(rig.store, rig.row(), act, rig.policies["alpha"], prefix="")
+    assert "Mirakl shows that somebody else ships this order" in asked
+    assert "Mirakl is told nothing of it" in asked
+    decide(rig, kind)
+    assert listed(rig.row(), Policy()).urgency is Urgency.NOW
+
+
+def test_a_part_that_a_person_keyed_in_waits_for_no_decision_until_another_part_is_taken_back(rig: Rig) -> None:
+    rig.add("1-A", state="SHIPPING", quantity=3)
+    changes.refund(rig.mirakl["alpha"], "1-A", "1-A-1", 1)
+    rig.poll()
+    assert [one.owed for one in lines_of(rig.row().facts, None)] == ["a person decides"]
+    act = Act(DecisionKind.HANDLED, "ana", "seen", rig.clock.now())
+    asked = question_of(rig.store, rig.row(), act, rig.policies["alpha"], prefix="")
+    assert "the OMS counts as having the pieces that Mirakl shows: 3 of 1-A-1" in asked
+    decide(rig, DecisionKind.HANDLED)
+    assert [one.owed for one in lines_of(rig.row().facts, None)] == ["yes"]
+    changes.refund(rig.mirakl["alpha"], "1-A", "1-A-1", 1)
+    rig.clock.advance(60)
+    rig.poll()
+    assert [one.owed for one in lines_of(rig.row().facts, None)] == ["a person decides"]
