@@ -80,7 +80,7 @@ from statemachine.refused_or_canceled import reasons_of_dead
 from statemachine.reported_by_oms import reasons_of_oms
 from statemachine.settled import Pieces, is_taken_out, named, pieces_now, sent_again_at, settled_pieces, taken_out
 from statemachine.states import State
-from statemachine.stops import let_go_again
+from statemachine.stops import left_though_taken_back, let_go_again
 from statemachine.trackings import best_told_at, best_tracking
 from statemachine.troubles import is_released, messages_waited_until, reason_from, troubles_of_need
 
@@ -389,14 +389,18 @@ def _changed_lines(facts: Facts, snapshot: Snapshot, state: State) -> tuple[dict
     Before means: in what the import sent (if somebody else sent it: in the baseline) or, if a person settled a change
     of the line since, in what the settle names. If the OMS may have got one of several payloads, each counts. What was
     withdrawn before our import does not count, because the person who released the import knew it. In SHIPPED a line
-    that the OMS sent or ended does not count either, because nobody can change it in the OMS.
+    that the OMS sent or ended does not count either, because nobody can change it in the OMS, unless it left though
+    Mirakl had taken it back: its parcel has to be stopped.
     """
     fewer, more, in_oms = dict[str, str](), dict[str, str](), _pieces_in_oms(facts, snapshot)
-    for line in (*snapshot.lines, *lines_left_out(facts)):
-        befores, now = in_oms.get(line.id, ()), pieces_now(snapshot, line)
+    for shown in (*snapshot.lines, *lines_left_out(facts)):
+        befores = in_oms.get(shown.id, ())
+        left_wrongly = state is State.SHIPPED and bool(befores) and left_though_taken_back(facts, shown)
+        line = _unmarked(shown) if left_wrongly else shown
+        now = pieces_now(snapshot, line)
         if befores and (line.is_owed or _is_withdrawn(facts, line)):
             less = [before for before in befores if now.is_less_than(before)]
-            still_made = less and not (state is State.SHIPPED and is_done_in_oms(facts, line))
+            still_made = less and (left_wrongly or not (state is State.SHIPPED and is_done_in_oms(facts, line)))
             if still_made or (now.number == 0 and _left_though_taken_out(facts, line)):
                 fewer[line.id] = named(line.id, now, (less or befores)[0])
             left = state is State.SHIPPED and (line.shipped or is_sent(facts, line))
@@ -406,10 +410,15 @@ def _changed_lines(facts: Facts, snapshot: Snapshot, state: State) -> tuple[dict
         elif befores and is_taken_out(facts, line.id) and is_to_be_sent(facts, line) and not has_left(facts, line):
             more[line.id] = named(line.id, Pieces(line.quantity), befores[0])
         elif befores and is_to_be_sent(facts, line) and not in_parcels(facts, line):
-            now = pieces_now(snapshot, replace(line, state="", shipped=False))  # as if our OR24 had not marked it
+            now = pieces_now(snapshot, _unmarked(line))
             if grown := [one for one in befores if one.is_settled and one.number and now.is_more_than(one)]:
                 more[line.id] = named(line.id, now, grown[0])
     return fewer, more
+
+
+def _unmarked(line: Line) -> Line:
+    """The line as if our OR24, which marks every line shipped, had not marked it."""
+    return replace(line, state="", shipped=False) if line.state in AFTER_SHIPPING else line
 
 
 def _left_though_taken_out(facts: Facts, line: Line) -> bool:

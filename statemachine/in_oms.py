@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import Final
 
 from statemachine.commands import CommandKind, Policy
-from statemachine.facts import AFTER_SHIPPING, DEBIT, EPOCH, PAY_ON_SHIPMENT, VOUCHED, Facts, Line
+from statemachine.facts import AFTER_SHIPPING, DEBIT, EPOCH, EVERY_LINE, PAY_ON_SHIPMENT, VOUCHED, Facts, Line
 from statemachine.parcels import sent_more_at
 from statemachine.payloads import what_oms_got
 from statemachine.readings import (
@@ -50,9 +50,17 @@ def has_left(facts: Facts, line: Line) -> bool:
     return is_sent(facts, line) and (in_parcels(facts, line) or not _cannot_leave(facts, line))
 
 
+def _is_left_out(facts: Facts, line: Line) -> bool:
+    """Whether the line counts as sent only because a person vouched for the others: the vouch does not name it, as it
+    was not to be sent."""
+    covering = [one for one in facts.dispatches if one.covers and covers(facts, one, line)]
+    names_it = [one.oms_id != VOUCHED or one.vouched == EVERY_LINE or line.id in dict(one.vouched) for one in covering]
+    return bool(covering) and not any(names_it)
+
+
 def _cannot_leave(facts: Facts, line: Line) -> bool:
     if is_vouched(facts, line):
-        return False
+        return _is_left_out(facts, line)
     listed = {name for one in facts.dispatches for name, _ in one.items}
     settled = settled_pieces(facts, EPOCH).get(line.id)
     if settled and settled[-1].number == 0 and listed and line.id not in listed:

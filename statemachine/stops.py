@@ -13,6 +13,7 @@ from statemachine.facts import (
     AFTER_SHIPPING,
     DEBIT,
     EPOCH,
+    PAY_ON_ACCEPTANCE,
     PAY_ON_SHIPMENT,
     WITHDRAWN_OF,
     DecisionKind,
@@ -101,6 +102,22 @@ def let_go_again(
     told = [one for one in of_lines if newest is None or one[0] != newest[0]]
     for at, what in [*told, *([newest] if newest else [])]:
         yield Attention(Reason.GO_ON_IN_OMS, f"{what} until {at:%Y-%m-%d %H:%M:%S}")
+
+
+def left_though_taken_back(facts: Facts, line: Line) -> bool:
+    """Whether the line left, and a read before the shipment showed it taken back, all or a part, and no person settled
+    that since.
+
+    What comes back after the delivery does not count. Where Mirakl debits after the shipment, a read in the debit may
+    be the first that shows it: then only what was shown before the goods left counts.
+    """
+    if not (facts.stops and has_left(facts, line)):  # most orders have none; this saves time
+        return False
+    names, got, left = (TAKEN_BACK + line.id, _IN_PART + line.id), what_oms_got(facts), left_at(facts, line)
+    debit_comes_first = facts.snapshot is not None and facts.snapshot.workflow in ("", PAY_ON_ACCEPTANCE)
+    stops = [(what, at) for what, at in facts.stops if what in names and (debit_comes_first or at <= left)]
+    since = [at for what, at in stops if got and _is_since(what, at, got[0])]
+    return any(line.id not in settled_pieces(facts, at) for at in since)
 
 
 def _gone(facts: Facts, snapshot: Snapshot) -> Iterator[tuple[str, datetime]]:

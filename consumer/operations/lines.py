@@ -5,11 +5,10 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from statemachine.facts import EVERY_LINE, OWED_LINE_STATES, VOUCHED, WITHDRAWN_OF, Facts, Line
+from statemachine.facts import OWED_LINE_STATES, WITHDRAWN_OF, Facts, Line
 from statemachine.in_oms import has_left
 from statemachine.parcels import sent_quantity
 from statemachine.payloads import our_payloads, what_oms_got
-from statemachine.readings import covers
 from statemachine.settled import settled_contents
 
 
@@ -66,19 +65,9 @@ def _same(numbers: Iterable[int | None]) -> int | None:
 
 def _sent(facts: Facts, line: Line) -> str:
     pieces = sent_quantity(facts, line.id)
-    if _is_left_out(facts, line):
-        return str(pieces)
     if has_left(facts, line) and (line.quantity is None or pieces < line.quantity):
         return "all"
     return str(pieces)
-
-
-def _is_left_out(facts: Facts, line: Line) -> bool:
-    """Whether the line counts as sent only because a person vouched for the others: the vouch does not name it, as it
-    was not to be sent."""
-    covering = [one for one in facts.dispatches if one.covers and covers(facts, one, line)]
-    names_it = [one.oms_id != VOUCHED or one.vouched == EVERY_LINE or line.id in dict(one.vouched) for one in covering]
-    return bool(covering) and not any(names_it)
 
 
 def _lines_in(received: bytes | None) -> dict[str, dict[str, Any]]:

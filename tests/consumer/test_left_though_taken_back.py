@@ -1,0 +1,71 @@
+"""Goods that leave although Mirakl took them back are told until a person settles it, also after OR24."""
+
+from pathlib import Path
+
+import pytest
+
+from adapters.simulators.mirakl import changes
+from consumer.operations import orders as operations
+from statemachine.facts import DecisionKind
+from tests.consumer.in_oms_hands import decide, tell
+from tests.consumer.rig import Rig
+
+LINE = "1-A-1"
+
+
+@pytest.fixture
+def rig(tmp_path: Path) -> Rig:
+    return Rig(tmp_path)
+
+
+def refund(rig: Rig, pieces: int | None = None) -> None:
+    changes.refund(rig.mirakl["alpha"], "1-A", LINE, pieces)
+    rig.poll(60)
+    rig.work()
+
+
+def shown_shipped(rig: Rig) -> None:
+    rig.poll(300)
+    rig.work()
+    assert (rig.state(), "shipped" in rig.effects()) == ("shipped", True)
+
+
+@pytest.mark.parametrize("pieces", [1, None], ids=["a piece", "all of the line"])
+def test_it_stays_on_the_list_after_the_order_is_shipped(rig: Rig, pieces: int | None) -> None:
+    rig.imported(lines=2)
+    changes.set_line(rig.mirakl["alpha"], "1-A", "1-A-2", quantity=1)
+    refund(rig, pieces)
+    tell(rig, 8)
+    shown_shipped(rig)
+    assert rig.attention() == ["lines_canceled_after_import"]
+    explanation = operations.explanation(rig.store, rig.row(), rig.policies["alpha"], rig.clock.now())
+    assert explanation.attention[0].cure.startswith("The goods have left. Stop the parcel")
+    decide(rig, DecisionKind.SETTLE, "lines_canceled_after_import")
+    assert rig.attention() == []
+    rig.poll(300)
+    assert rig.attention() == []
+
+
+def test_a_settle_before_the_shipment_is_enough_and_a_return_after_it_needs_nobody(rig: Rig) -> None:
+    rig.imported(quantity=3)
+    refund(rig, 1)
+    decide(rig, DecisionKind.SETTLE, "lines_canceled_after_import")
+    tell(rig, 512, new_shipments=[{"tracking": "T1", "items": [{"external_ref": LINE, "quantity": 2}]}])
+    tell(rig, 8)
+    shown_shipped(rig)
+    assert rig.attention() == []
+    refund(rig, 2)
+    assert rig.attention() == []
+
+
+def test_a_line_that_a_vouch_does_not_count_is_not_said_to_have_left(rig: Rig) -> None:
+    rig.imported(lines=2)
+    refund(rig)
+    decide(rig, DecisionKind.SENT)
+    canceled = next(
+        one
+        for one in operations.explanation(rig.store, rig.row(), rig.policies["alpha"], rig.clock.now()).attention
+        if one.reason == "lines_canceled_after_import"
+    )
+    assert not canceled.cause.endswith("sent")
+    assert canceled.cure.startswith("Take them out in the OMS")
