@@ -296,22 +296,22 @@ class OrderWriter:
         StoreUnavailable. Then nothing is stored.
         """
         batch = Batch(events, dead_letters)
-        return self.store_batch(lambda _: batch, advances, lock_seconds=lock_seconds)[0]
+        return self.store_batch(lambda _: batch, advances, lock_seconds=lock_seconds)
 
     def store_batch(
-        self, read: Callable[[Transaction], Batch], advances: Iterable[Advance], *, lock_seconds: float | None
-    ) -> tuple[list[Applied], Batch]:
-        """As `store`, for the batch that `read` makes inside the transaction. Also returns this batch."""
+        self, batch_in: Callable[[Transaction], Batch], advances: Iterable[Advance], *, lock_seconds: float | None
+    ) -> list[Applied]:
+        """As `store`, for the batch that `batch_in` makes inside the transaction, where it can see what is locked."""
         with self._store.transaction(lock_seconds) as tx:
             for advance in advances:
                 progress_rows.advance(tx, advance)
-            batch = read(tx)
+            batch = batch_in(tx)
             began = self._clock.monotonic()
             applied = self.apply_in(tx, batch.events)
             journal_rows.count_repeats(tx, batch.repeats)
             self.add_dead_letters(tx, batch.dead_letters)
         seconds = self._clock.monotonic() - began
-        return [replace(one, seconds=seconds) for one in applied], batch
+        return [replace(one, seconds=seconds) for one in applied]
 
     def apply_in(
         self, tx: Transaction, events: Sequence[Event], locked: Iterable[OrderRow] = (), *, new_ids: bool = False

@@ -14,9 +14,10 @@ from adapters.errors import Cause, PartitionsWait, StoreUnavailable
 from adapters.ports import Clock, Partition, Record
 from adapters.store.engine import SHARED_LOCK_SECONDS
 from adapters.store.held import held
-from adapters.store.transaction import Transaction
+from adapters.store.transaction import Store, Transaction
 from consumer.apply import Batch, OrderWriter
 from consumer.records import Records
+from statemachine.events import Event
 
 log = structlog.get_logger("orderflow.consumer")
 
@@ -154,20 +155,22 @@ class LockedPartitions:
         wait.rests_until = now + (min(2.0 ** (wait.tries - 2), LONGEST_REST_SECONDS) if wait.tries > 1 else 0.0)
 
 
-def apply_ahead(records: Sequence[Record], orders: OrderWriter, reads: Records) -> None:
+def apply_ahead(records: Sequence[Record], store: Store, orders: OrderWriter, reads: Records) -> None:
     """Apply what these records say of orders that no other transaction holds locked, and move no progress row.
 
-    They are applied again, as repeats, when the records before them are. A record that cannot be applied leaves all of
-    them to that moment. Raises StoreUnavailable, but not for a lock.
+    Nothing is applied if no order is locked by now: the next try comes at once. What is applied counts as a repeat when
+    the records before are applied. A record that cannot be applied leaves all of them to that moment. Raises
+    StoreUnavailable, but not for a lock.
     """
 
-    def of_free_orders(tx: Transaction) -> Batch:
-        events = reads.read(tx, records, {}).events
+    def of_free_orders(tx: Transaction, events: Sequence[Event]) -> Batch:
         locked = held(tx, {(event.shop, event.order_id) for event in events})
-        return Batch([event for event in events if (event.shop, event.order_id) not in locked])
+        free = [event for event in events if (event.shop, event.order_id) not in locked]
+        return Batch(free if locked else ())
 
     try:
-        applied, _ = orders.store_batch(of_free_orders, (), lock_seconds=SHARED_LOCK_SECONDS)
+        events = reads.read(store, records, {}).events
+        applied = orders.store_batch(lambda tx: of_free_orders(tx, events), (), lock_seconds=SHARED_LOCK_SECONDS)
     except StoreUnavailable as error:
         if error.cause != Cause.LOCKED:
             raise

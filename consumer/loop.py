@@ -5,7 +5,7 @@ The progress row in the store holds the next offset of a partition. It moves in 
 """
 
 from collections import Counter
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from typing import Final
@@ -25,7 +25,7 @@ from adapters.store import progress as progress_rows
 from adapters.store.dead_letters import NOT_APPLICABLE, SET_ASIDE
 from adapters.store.engine import SHARED_LOCK_SECONDS
 from adapters.store.progress import Advance, Progress
-from adapters.store.transaction import Store, Transaction
+from adapters.store.transaction import Store
 from consumer.apply import Batch, OrderWriter
 from consumer.dead_letter_limit import DeadLetterLimit, TooManyDeadLetters
 from consumer.hooks import NO_HOOKS, Applied, Hooks
@@ -76,7 +76,7 @@ class Consumer:
             store.takes_a_small_write,
             position=lambda partition: self._positions[partition],
             apply=self._apply,
-            apply_ahead=lambda records: apply_ahead(records, orders, self._records),
+            apply_ahead=lambda records: apply_ahead(records, store, orders, self._records),
         )
         self._paused_topics: frozenset[str] = frozenset()
         self._generation = -1
@@ -285,7 +285,8 @@ class Consumer:
         `broken`: orders that cannot be read or planned, with the kind of the error. Their records are dead-lettered.
         """
         try:
-            applied, batch = self._stored(records, lambda tx: self._read(tx, records, broken))
+            batch = self._read(records, broken)
+            applied = self._stored(records, batch)
         except Fenced:
             raise
         except StoreUnavailable as error:
@@ -309,20 +310,20 @@ class Consumer:
             applied, batch = self._stored_as_letter(records[0], _kind(error))
         self._passed(records, applied, batch)
 
-    def _read(self, tx: Transaction, records: Sequence[Record], broken: Mapping[tuple[str, str], str]) -> Batch:
-        batch = self._records.read(tx, records, broken)
+    def _read(self, records: Sequence[Record], broken: Mapping[tuple[str, str], str]) -> Batch:
+        batch = self._records.read(self._store, records, broken)
         return replace(batch, dead_letters=self._limit.checked(batch.dead_letters))
 
     def _stored_as_letter(self, record: Record, detail: str) -> tuple[list[Applied], Batch]:
-        letters = self._limit.checked([self._records.dead_letter(record, NOT_APPLICABLE, detail)])
-        return self._stored([record], lambda _: Batch(dead_letters=letters))
+        batch = Batch(dead_letters=self._limit.checked([self._records.dead_letter(record, NOT_APPLICABLE, detail)]))
+        return self._stored([record], batch), batch
 
-    def _stored(self, records: Sequence[Record], read: Callable[[Transaction], Batch]) -> tuple[list[Applied], Batch]:
+    def _stored(self, records: Sequence[Record], batch: Batch) -> list[Applied]:
         ends = {record.partition: record.offset + 1 for record in records}
         cluster, group = self._reader.cluster(), self._reader.group
         # Sorted, so that every consumer locks the progress rows in the same order.
         advances = [Advance(cluster, group, one, self._positions[one], ends[one]) for one in sorted(ends)]
-        return self._orders.store_batch(read, advances, lock_seconds=SHARED_LOCK_SECONDS)
+        return self._orders.store_batch(lambda _: batch, advances, lock_seconds=SHARED_LOCK_SECONDS)
 
     def _passed(self, records: Sequence[Record], applied: list[Applied], batch: Batch) -> None:
         """Remember that these records were stored, log their dead letters, and call the hooks."""

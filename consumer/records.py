@@ -11,7 +11,7 @@ from adapters.ports import Record, RecordHeaders
 from adapters.store import journal as journal_rows
 from adapters.store import orders as order_rows
 from adapters.store.dead_letters import QUARANTINED, DeadLetter, identity
-from adapters.store.transaction import Transaction
+from adapters.store.transaction import Store
 from consumer.apply import Batch
 from statemachine.events import Event, Sealed
 
@@ -35,15 +35,18 @@ class Records:
     unread_events: Mapping[str, UnreadEvent]
     reads: frozenset[str]
 
-    def read(self, tx: Transaction, records: Sequence[Record], broken: Mapping[tuple[str, str], str]) -> Batch:
-        """Return what these records hold. Of a repeat only the envelope is read, if its decoder seals."""
+    def read(self, store: Store, records: Sequence[Record], broken: Mapping[tuple[str, str], str]) -> Batch:
+        """Return what these records hold. Of a repeat only the envelope is read, if its decoder seals.
+
+        Call it outside of a transaction: reading takes longer than any lock should be held. Raises StoreUnavailable.
+        """
         decoded: list[Event | Sealed | Unreadable | None] = []
         for record in records:
             try:
                 decoded.append(self.decoders[record.partition.topic](record.value, record.headers))
             except Unreadable as error:
                 decoded.append(error)
-        repeats = _repeats(tx, [one for one in decoded if isinstance(one, Sealed)])
+        repeats = _repeats(store, [one for one in decoded if isinstance(one, Sealed)])
         events: list[Event] = []
         dead_letters: list[DeadLetter] = []
         for record, one in zip(records, decoded, strict=True):
@@ -76,14 +79,17 @@ class Records:
         return make(record.value, record.headers, reason, record.published_at) if make and record.value else None
 
 
-def _repeats(tx: Transaction, sealed: Sequence[Sealed]) -> set[Sealed]:
+def _repeats(store: Store, sealed: Sequence[Sealed]) -> set[Sealed]:
     """Return those whose event the journal holds already (docs/rules.md 10), of the order that the envelope names.
 
     One with the id of an event of another order is not among them: applying it raises EventIdReused.
     """
-    known = journal_rows.known(tx, sealed) if sealed else {}
-    found = [one for one in sealed if (one.source, one.event_id) in known]
-    keys = order_rows.keys_of(tx, {(one.shop, one.order_id) for one in found}) if found else {}
+    if not sealed:
+        return set()
+    with store.transaction() as tx:
+        known = journal_rows.known(tx, sealed)
+        found = [one for one in sealed if (one.source, one.event_id) in known]
+        keys = order_rows.keys_of(tx, {(one.shop, one.order_id) for one in found}) if found else {}
     return {one for one in found if keys.get((one.shop, one.order_id)) == known[one.source, one.event_id]}
 
 

@@ -146,14 +146,12 @@ def test_a_fence_within_a_halved_batch_ends_the_batch(world: World, monkeypatch:
     world.publish_raw(BREAKS)
     plain, calls = world.orders.store_batch, []
 
-    def applies(
-        read: Callable[[Transaction], Batch], moves: Sequence[Advance], **options: Any
-    ) -> tuple[list[Applied], Batch]:
+    def applies(batch_in: Callable[[Transaction], Batch], moves: Sequence[Advance], **options: Any) -> list[Applied]:
         calls.append(sum(move.position - move.held for move in moves))
         if len(calls) == 2:  # another consumer takes the partition between our two tries
             one = Batch([said(0)])
             plain(lambda _: one, [replace(move, position=move.held + 1) for move in moves], **options)
-        return plain(read, moves, **options)
+        return plain(batch_in, moves, **options)
 
     monkeypatch.setattr(world.orders, "store_batch", applies)
     assert world.consumer.turn(0) == 0
