@@ -69,7 +69,8 @@ def _cannot_leave(facts: Facts, line: Line) -> bool:
     in_oms = {line_id for lines in parts_in_oms(facts).values() for line_id in lines}
     never_got = bool(got) and line.id not in in_oms and all(not dict(one.items).get(line.id, 0) for one in got)
     lines = facts.snapshot.lines if facts.snapshot else ()
-    makes_others = any(not is_ended_everywhere(facts, other.id) for other in lines)  # else it made all of them again
+    had = [other.id for other in lines if may_have(facts, other.id)]
+    makes_others = any(not is_ended_everywhere(facts, other) for other in had)  # else it made all of them again
     return (never_got and any(one.items for one in got)) or (makes_others and is_ended_everywhere(facts, line.id))
 
 

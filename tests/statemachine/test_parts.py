@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from statemachine.commands import CommandKind, Policy
 from statemachine.events import Event, Trigger
 from statemachine.facts import Cancellation, Dispatch, Facts, Handover, Line, Part, Tracking
+from statemachine.in_oms import has_left
 from statemachine.joining import join
 from statemachine.parcels import sent_quantity
 from statemachine.plan import plan
@@ -66,6 +67,12 @@ def test_a_part_whose_lines_the_oms_canceled_one_by_one_does_not_count() -> None
     assert Reason.PARTLY_SENT in reasons(facts)
     facts = known(*imported(*SPLIT), canceled(1, ("L1", 2)), sent(oms_id=2, covers="part"), settle(1, "L1*2"))
     assert ships(facts)
+
+
+def test_an_order_that_the_oms_canceled_and_sent_after_all_left_also_if_it_never_had_the_other_line() -> None:
+    only = imported(SPLIT[0])
+    assert has_left(known(*only, canceled(1), sent()), LINES[0])
+    assert not has_left(known(*only, canceled(1), sent()), LINES[1])
 
 
 def test_a_part_that_the_oms_did_not_cancel_still_counts() -> None:

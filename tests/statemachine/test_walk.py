@@ -27,6 +27,7 @@ from statemachine.machine import EventResult
 from statemachine.parcels import sent_quantity
 from statemachine.payloads import what_oms_got
 from statemachine.plan import plan
+from statemachine.readings import is_ended_everywhere
 from statemachine.reasons import Reason
 from statemachine.states import State
 from statemachine.waits import WaitsFor, waits_for
@@ -83,8 +84,9 @@ def forgotten(walk: Walk) -> str:
     ended: dict[str, list[Snapshot]] = {}  # for each reason the reads in which it had ended
     # If goods left of an order of which nothing is to be sent, withdrawn_after_import stands in place of incidents.
     is_of_order = bool(walk.facts.dispatches) and snapshot.state == "SHIPPING" and not snapshot.owed_lines
+    # Of a line that the OMS canceled while it made others, nothing leaves with them.
     for line in snapshot.lines:
-        if line.state == "INCIDENT_OPEN" and not is_of_order:
+        if line.state == "INCIDENT_OPEN" and not (is_of_order or is_ended_everywhere(walk.facts, line.id)):
             others = [one for one in reads if line.state not in (x.state for x in one.lines if x.id == line.id)]
             ended[f"{Reason.LINE_INCIDENT}:{line.id} {line.state}"] = others
     if walk.state is State.IMPORTED and snapshot.state in DEBIT and snapshot.workflow != PAY_ON_SHIPMENT:
