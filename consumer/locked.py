@@ -51,13 +51,14 @@ class LockedPartitions:
         *,
         position: Callable[[Partition], int],
         apply: Callable[[Sequence[Record]], None],
-        apply_ahead: Callable[[Sequence[Record]], None],
+        apply_ahead: Callable[[Sequence[Record], bool], None],
     ) -> None:
         """`largest`: how many records one batch may have, and how many are kept of a partition that waits.
         `takes_a_small_write`: whether the store takes any write. `position`: the next offset of a partition to apply.
 
         `apply` applies records. `apply_ahead` applies what they say of orders that are not locked, waits for no lock,
-        and moves no progress. They are applied once more later, as repeats.
+        and moves no progress. They are applied once more later, as repeats. With True it applies them only if one of
+        their orders is locked by now: else the lock was one of a moment, and the next try comes at once.
         """
         self._clock = clock
         self._largest = largest
@@ -114,17 +115,20 @@ class LockedPartitions:
         """
         apart = [record for record in records if record.partition in self._waits]
         rest = [record for record in records if record.partition not in self._waits]
+        met: list[Record] = []  # their partitions begin to wait
         try:
             if rest:
                 self._apply(rest)
         except StoreUnavailable as error:
             if error.cause != Cause.LOCKED:
                 raise
-            apart = [*rest, *apart]
-        for record in apart:
+            met = rest
+        for record in [*met, *apart]:
             self._waits.setdefault(record.partition, _Wait(self._clock.monotonic(), self._largest)).records += [record]
+        if met:
+            self._apply_ahead(met, True)
         if apart:
-            self._apply_ahead(apart)
+            self._apply_ahead(apart, False)
         for partition in sorted(self._due(), key=lambda one: self._waits[one].tries):
             try:
                 self._try(self._waits[partition])
@@ -155,18 +159,20 @@ class LockedPartitions:
         wait.rests_until = now + (min(2.0 ** (wait.tries - 2), LONGEST_REST_SECONDS) if wait.tries > 1 else 0.0)
 
 
-def apply_ahead(records: Sequence[Record], store: Store, orders: OrderWriter, reads: Records) -> None:
+def apply_ahead(
+    records: Sequence[Record], store: Store, orders: OrderWriter, reads: Records, *, if_locked: bool
+) -> None:
     """Apply what these records say of orders that no other transaction holds locked, and move no progress row.
 
-    Nothing is applied if no order is locked by now: the next try comes at once. What is applied counts as a repeat when
-    the records before are applied. A record that cannot be applied leaves all of them to that moment. Raises
-    StoreUnavailable, but not for a lock.
+    With `if_locked` only if one of the orders is locked. What is applied counts as a repeat when the records before are
+    applied. A record that cannot be applied leaves all of them to that moment. Raises StoreUnavailable, but not for a
+    lock.
     """
 
     def of_free_orders(tx: Transaction, events: Sequence[Event]) -> Batch:
         locked = held(tx, {(event.shop, event.order_id) for event in events})
         free = [event for event in events if (event.shop, event.order_id) not in locked]
-        return Batch(free if locked else ())
+        return Batch(free if locked or not if_locked else ())
 
     try:
         events = reads.read(store, records, {}).events

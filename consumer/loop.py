@@ -76,7 +76,9 @@ class Consumer:
             store.takes_a_small_write,
             position=lambda partition: self._positions[partition],
             apply=self._apply,
-            apply_ahead=lambda records: apply_ahead(records, store, orders, self._records),
+            apply_ahead=lambda records, if_locked: apply_ahead(
+                records, store, orders, self._records, if_locked=if_locked
+            ),
         )
         self._paused_topics: frozenset[str] = frozenset()
         self._generation = -1

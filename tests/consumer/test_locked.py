@@ -59,6 +59,15 @@ def test_a_locked_order_holds_its_consumer_up_for_a_fraction_of_a_second(rig: Ri
             rig.clock.advance(LONGEST_REST_SECONDS)
         assert rig.state("2-A") == "shipping"
         assert [one for one in IDS if rig.state(one) != "shipped"] == ["2-A"], "also those of its partition went on"
+        later = [f"{number}-L" for number in range(12)]
+        for order_id in later:
+            rig.add(order_id, state="SHIPPING")
+        rig.clock.advance(60)
+        rig.pollers["alpha"].run()
+        with suppress(PartitionsWait):
+            rig.consumer.turn(0)
+        assert [rig.state(one) for one in later] == ["shipping"] * len(later), "records that come later go on, too"
+    rig.clock.advance(LONGEST_REST_SECONDS)
     rig.consume()
     assert [rig.state(one) for one in IDS] == ["shipped"] * len(IDS)
     assert dead_letter_rows.newest(rig.store) == []
@@ -111,7 +120,7 @@ def test_of_a_partition_that_waits_a_batch_of_records_is_kept_at_most() -> None:
 
     clock, one, other = StillClock(), Partition("t", 0), Partition("t", 1)
     waits = LockedPartitions(
-        clock, 3, lambda: True, position=lambda _: 0, apply=locked, apply_ahead=lambda _records: None
+        clock, 3, lambda: True, position=lambda _: 0, apply=locked, apply_ahead=lambda _records, _if_locked: None
     )
     for offset in range(3):
         assert waits.full() == set()
