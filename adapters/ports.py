@@ -155,7 +155,7 @@ class OrdersQuery:
     order_ids: tuple[str, ...] = ()  # at most OR11_LIMIT
     updated_from: datetime | None = None  # Mirakl goes back further, by an unknown time (docs/mirakl.md 5.2)
     updated_to: datetime | None = None
-    most: int = 100  # orders of one page
+    most: int = OR11_LIMIT  # orders of one page
 
 
 @dataclass(frozen=True, slots=True)

@@ -265,6 +265,7 @@ def _is_ended_where_known(facts: Facts, line_id: str) -> bool:
     return bool(holders) and all(is_ended_in_oms(facts, oms_id, line_id) for oms_id in holders)
 
 
+@asked_once
 def lines_left_out(facts: Facts) -> tuple[Line, ...]:
     """Lines that the OMS got, or may have got, and that the newest read does not show: nothing of them is owed now."""
     shown = {line.id for line in facts.snapshot.lines} if facts.snapshot else set()

@@ -54,9 +54,9 @@ def _stops_of(snapshot: Snapshot) -> Iterator[tuple[str, datetime]]:
     after_shipment = snapshot.workflow == PAY_ON_SHIPMENT or marked
     if snapshot.state in DEBIT and not after_shipment:
         yield PAYMENT, shown_at
-    if snapshot.state in AFTER_SHIPPING or (snapshot.state in DEBIT and after_shipment):
-        in_part = snapshot.state in DEBIT and 0 < len(marked) < len(snapshot.lines)
-        yield from [] if in_part else [(SHIPPED, shown_at)]
+    in_part = 0 < len(marked) < len(snapshot.lines)
+    if snapshot.state in AFTER_SHIPPING or (snapshot.state in DEBIT and after_shipment and not in_part):
+        yield SHIPPED, shown_at
     if snapshot.state in ("SHIPPING", *DEBIT):
         yield from ((_SHIPPED_LINE + line.id, shown_at) for line in marked)
     if snapshot.state == "SHIPPING" and not snapshot.can_ship:
@@ -99,8 +99,8 @@ def let_go_again(
         elif what not in ours and at > left_at(facts, *snapshot.owed_lines):
             of_order.append((at, what))
     newest = max(of_order, default=None)
-    told = [one for one in of_lines if newest is None or one[0] != newest[0]]
-    for at, what in [*told, *([newest] if newest else [])]:
+    apart = [one for one in of_lines if newest is None or one[0] != newest[0]]
+    for at, what in [*apart, *([newest] if newest else [])]:
         yield Attention(Reason.GO_ON_IN_OMS, f"{what} until {at:%Y-%m-%d %H:%M:%S}")
 
 

@@ -91,7 +91,7 @@ def orders_show(
         summary = summary_of(row, policy)
         external_ref = _prefix(session, row) + row.order_id
         changed = _changed(session, row)
-        told = attention_reasons(row, journal, policy, (body, *(command.payload for command in commands)))
+        reasons = attention_reasons(row, journal, policy, (body, *(command.payload for command in commands)))
     attention, lines = [asdict(one) for one in row.attention], [asdict(one) for one in lines_of(row.facts, body)]
     words = [asdict(each) for each in remote_texts(row.facts)] if received else []
     if raw:
@@ -106,7 +106,7 @@ def orders_show(
     print_pairs(_in_words(summary) | {"external_ref": external_ref} | known(row.facts))
     for title, rows in (
         ("Lines", lines),
-        ("Attention", [_told(one) for one in told]),
+        ("Attention", [_reason_row(one) for one in reasons]),
         (_CHANGED, _shown(changed)),
         ("Calls", calls),
         ("Timeline", events),
@@ -197,7 +197,7 @@ def _in_words(summary: dict[str, Any]) -> dict[str, Any]:
     return {names.get(key, key): times.get(key, value or empty.get(key)) for key, value in summary.items()}
 
 
-def _told(one: AttentionReason) -> dict[str, Any]:
+def _reason_row(one: AttentionReason) -> dict[str, Any]:
     """A reason as a table shows it. Its detail is for programs; a person reads what it rests on."""
     return {"reason": one.reason, "since": one.since, "cause": one.cause or one.detail}
 

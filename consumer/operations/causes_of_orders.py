@@ -207,8 +207,8 @@ def _messages_not_found(case: Case) -> str:
     got = what_oms_got(case.facts)
     failed = [one for one in case.facts.troubles if one.operation == MESSAGES and got and one.since <= got[-1].at]
     last = max(failed, key=lambda one: one.since, default=None)
-    told = f"M11 failed since {moment(last.since)}: {code_in_words(last.code)}" if last else ""
-    return joined((told, _imported_at(case)))
+    answered = f"M11 failed since {moment(last.since)}: {code_in_words(last.code)}" if last else ""
+    return joined((answered, _imported_at(case)))
 
 
 def _messages_not_read(case: Case) -> str:
