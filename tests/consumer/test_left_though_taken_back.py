@@ -1,4 +1,4 @@
-"""Goods that leave although Mirakl took them back are told until a person settles it, also after OR24."""
+"""Goods that leave although Mirakl took them back stay on the list until a person settles it, also after OR24."""
 
 from pathlib import Path
 

@@ -79,7 +79,7 @@ def _item(line: str, pieces: int) -> dict[str, Any]:
     return {"id": 1, "external_ref": line, "quantity": pieces}
 
 
-def told(rig: Rig) -> dict[str, AttentionReason]:
+def reasons_of(rig: Rig) -> dict[str, AttentionReason]:
     explanation = operations.explanation(rig.store, rig.row(), rig.policies["alpha"], rig.clock.now())
     return {one.reason: one for one in explanation.attention}
 
@@ -88,7 +88,7 @@ def test_a_line_of_which_one_part_left_is_still_to_be_stopped_in_the_other(rig: 
     split_in_three(rig)
     tell(rig, 7, 8)
     refund(rig, L1)
-    canceled = told(rig)["lines_canceled_after_import"]
+    canceled = reasons_of(rig)["lines_canceled_after_import"]
     assert not canceled.cause.endswith("sent")
     assert canceled.cure.startswith("Take them out in the OMS")
 
@@ -135,7 +135,7 @@ def made_again_as_99(rig: Rig, lines: int) -> None:
 def test_a_line_that_is_refunded_while_the_oms_makes_the_order_again_is_to_be_stopped_there(rig: Rig) -> None:
     made_again_as_99(rig, lines=2)
     refund(rig, L1)
-    canceled = told(rig)["lines_canceled_after_import"]
+    canceled = reasons_of(rig)["lines_canceled_after_import"]
     assert canceled.cure.startswith("Take them out in the OMS")
     assert "canceled by the OMS" not in canceled.cause
 
@@ -197,7 +197,7 @@ def test_a_line_that_a_read_leaves_out_is_told_and_the_rest_is_not_shipped(rig: 
     tell(rig, rig.row().facts.parts[0].oms_id, 512, L1=1)
     keep_lines(rig, 1)
     assert "shipped" not in rig.effects()
-    cause = told(rig)["lines_canceled_after_import"].cause
+    cause = reasons_of(rig)["lines_canceled_after_import"].cause
     assert cause == f"{L2}: 1 went to the OMS, the newest read does not show this line"
     decide(rig, DecisionKind.SETTLE, "lines_canceled_after_import")
     rig.work()
