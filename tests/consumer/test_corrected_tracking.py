@@ -99,6 +99,16 @@ def test_a_parcel_dated_after_its_report_counts_as_of_then_and_not_as_without_a_
     assert (shown(rig), rig.attention()) == (("DPD", "T2"), [])
 
 
+def test_a_correction_within_the_second_of_a_report_that_was_dated_ahead_wins(rig: Rig) -> None:
+    """The first report came at .1 of a second and counted as of then; the OMS dates the correction by that second."""
+    begin = rig.clock.now().replace(microsecond=0) + timedelta(seconds=60)  # `tell` lets a minute pass
+    for number, after, dated in (("T1", 0.1, begin + timedelta(days=1)), ("T2", 0.6, begin)):
+        rig.clock.at = begin + timedelta(seconds=after - 60)
+        parcels = [{"tracking": number, "dispatch_datetime": f"{dated:%Y-%m-%d %H:%M:%S}", "items": []}]
+        tell(rig, 8, shipping_carrier="DPD", shipping_tracking=number, new_shipments=parcels)
+    assert shown(rig) == ("DPD", "T2")
+
+
 def test_the_number_of_the_oms_replaces_one_that_a_person_named_before(rig: Rig) -> None:
     left = rig.clock.now()
     vouch(rig, "T9")
