@@ -1,221 +1,35 @@
 """`orderflow orders`: look orders up, and decide about them."""
 
-import json
 from collections import Counter
 from collections.abc import Callable, Iterable
-from dataclasses import asdict, replace
-from datetime import datetime
 from functools import partial
 from inspect import Signature, signature
-from pathlib import Path
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Any, Literal
 
 import typer
 
-from adapters.store import commands as command_rows
 from adapters.store import journal as journal_rows
-from adapters.store import snapshots as snapshot_rows
-from adapters.store.commands import CommandRow
-from adapters.store.facts_json import facts_to_json
 from adapters.store.orders import OrderRow
-from consumer import config
-from consumer.cli.opening import Session, opened, with_config
-from consumer.cli.options import FILE, AllOf, Config, Json, MaybeOrderId, OfShop, OrderId, Raw, Reason, Who, Yes, group
+from consumer.cli.opening import opened
+from consumer.cli.options import FILE, AllOf, Config, Json, MaybeOrderId, OfShop, OrderId, Reason, Who, Yes, group
 from consumer.cli.orders_bulk import STDIN, decide_all, orders_of
 from consumer.cli.orders_list import orders_list
 from consumer.cli.orders_messages import orders_messages
-from consumer.cli.output import (
-    BAD_ANSWER,
-    ask,
-    cell,
-    print_bytes,
-    print_json,
-    print_json_items,
-    print_pairs,
-    print_rows,
-    printable,
-    text,
-)
+from consumer.cli.orders_show import orders_explain, orders_show, prefix_of, print_explanation
+from consumer.cli.output import BAD_ANSWER, ask, print_json_items, printable
 from consumer.cli.spans import instant_of
-from consumer.operations.causes import AttentionReason, attention_reasons
-from consumer.operations.changed import changed_values
-from consumer.operations.explain import Explanation
-from consumer.operations.known import known, remote_texts, without_remote_texts
-from consumer.operations.lines import lines_of
-from consumer.operations.listing import listed, summary_of
-from consumer.operations.orders import Act, decide, explanation, find, question_of, replan
-from consumer.operations.timeline import timeline
+from consumer.operations.orders import Act, decide, find, question_of, replan
 from consumer.operations.verify import verified, verify
 from statemachine.commands import Policy
-from statemachine.deadlines import DeadlineKind, mirakl_deadline
-from statemachine.facts import DecisionKind, Facts, Tracking
+from statemachine.facts import DecisionKind, Tracking
 
 commands = group("Orders: look them up, and decide about them.")
 
 
 commands.command("list")(orders_list)
 commands.command("messages")(orders_messages)
-
-
-@commands.command("show")
-def orders_show(
-    context: typer.Context,
-    order_id: OrderId,
-    *,
-    file: Config = FILE,
-    shop: OfShop = None,
-    received: Annotated[
-        bool,
-        typer.Option("--received", help="Show also the order as received, and texts of the remotes: personal data."),
-    ] = False,
-    raw: Raw = False,
-    as_json: Json = False,
-) -> None:
-    """Show what is known of an order, its calls, and everything that happened to it.
-
-    If Mirakl changed the order after the import, both values of each field are shown: personal data.
-
-    \b
-    Examples:
-      orderflow orders show 5f4dcc3b-A --received
-      orderflow orders show 5f4dcc3b-A --raw > order.json
-    """
-    with opened(context, file) as session:
-        store = session.store
-        row = find(store, order_id, shop)
-        commands = command_rows.of_order(store, row.key)
-        calls = [_call(command, row.facts) for command in commands]
-        journal, policy = journal_rows.of_order(store, row.key), session.policies().get(row.shop, Policy())
-        events = [asdict(event) for event in timeline(journal)]
-        body = snapshot_rows.find(store, row.key, row.digest)
-        summary = summary_of(row, policy)
-        external_ref = _prefix(session, row) + row.order_id
-        changed = _changed(session, row)
-        reasons = attention_reasons(row, journal, policy, (body, *(command.payload for command in commands)))
-    attention, lines = [asdict(one) for one in row.attention], [asdict(one) for one in lines_of(row.facts, body)]
-    words = [asdict(each) for each in remote_texts(row.facts)] if received else []
-    if raw:
-        print_bytes(body, raw=True)
-        return
-    if as_json:
-        facts = json.loads(facts_to_json(without_remote_texts(row.facts)))
-        more = {"received": text(body), "words": words} if received else {}
-        all_of_it = {"attention": attention, "changed": changed, "lines": lines, "facts": facts, "commands": calls}
-        print_json(summary | {"external_ref": external_ref} | all_of_it | {"timeline": events} | more)
-        return
-    print_pairs(_in_words(summary) | {"external_ref": external_ref} | known(row.facts))
-    for title, rows in (
-        ("Lines", lines),
-        ("Attention", [_reason_row(one) for one in reasons]),
-        (_CHANGED, _shown(changed)),
-        ("Calls", calls),
-        ("Timeline", events),
-        ("Words", words),
-    ):
-        if rows:
-            typer.echo(f"\n{title}")
-            print_rows(_without_empty(rows))
-    if received:
-        typer.echo("\nAs received")
-        print_bytes(body)
-
-
-@commands.command("explain")
-def orders_explain(
-    context: typer.Context, order_id: OrderId, file: Config = FILE, shop: OfShop = None, as_json: Json = False
-) -> None:
-    """Explain why an order is in its state, since when, what it waits for, and what a person can do.
-
-    If Mirakl changed the order after the import, both values of each field are shown: personal data.
-
-    \b
-    Example:
-      orderflow orders explain 5f4dcc3b-A
-    """
-    with opened(context, file) as session:
-        _print_explanation(session, find(session.store, order_id, shop), as_json)
-
-
-def _print_explanation(session: Session, row: OrderRow, as_json: bool = False) -> None:
-    policy = session.policies().get(row.shop, Policy())
-    found = explanation(session.store, row, policy, session.clock.now())
-    found = replace(found, attention=tuple(_with_config(one, session.file) for one in found.attention))
-    external_ref = {"external_ref": _prefix(session, row) + row.order_id}
-    changed = _changed(session, row)
-    if as_json:
-        print_json(asdict(found) | external_ref | {"changed": changed})
-        return
-    pairs = _state(found, row, policy) | external_ref
-    for number, one in enumerate(found.attention, start=1):
-        pairs[f"attention {number}"] = f"{one.reason}, since {cell(one.since)} UTC"
-        pairs[f"  meaning {number}"] = one.meaning
-        pairs |= {f"  cause {number}": one.cause} if one.cause else {}
-        pairs[f"  cure {number}"] = one.cure
-    print_pairs(pairs)
-    if changed:
-        typer.echo(f"\n{_CHANGED}")
-        print_rows(_without_empty(_shown(changed)))
-
-
-#: What Mirakl waits for until the deadline.
-_WAITED_FOR: Final = {DeadlineKind.ACCEPT: "your answer", DeadlineKind.SHIP: "the shipment"}
-
-
-def _state(found: Explanation, row: OrderRow, policy: Policy) -> dict[str, str]:
-    """Where the order stands and by when a person has to act, with the values that `orders list` shows, and why."""
-    one = listed(row, policy)
-    ends = None if row.quarantine else mirakl_deadline(row.facts, policy)
-    pairs: dict[str, str] = {
-        "shop": found.shop,
-        "order id": found.order_id,
-        "state": found.state,
-        "in this state since": f"{cell(found.since)} UTC",
-        "needs you since": f"{cell(one.since)} UTC" if one.since else "",
-        "do": one.urgency or "",
-        "deadline": f"{cell(ends[1])} UTC ({_WAITED_FOR[ends[0]]})" if ends else "none",
-    }
-    sentences = {"why here": found.why_here, "waits for": found.waits_for, "happens next": found.happens_next}
-    return {name: value for name, value in pairs.items() if value} | sentences
-
-
-#: The title of the table of `_changed`.
-_CHANGED = "Changed after the import"
-
-
-def _changed(session: Session, row: OrderRow) -> list[dict[str, Any]]:
-    """Each value that the OMS has beside the one that Mirakl shows now, if they differ. Personal data."""
-    shop = session.settings.shops.get(row.shop)
-    left_out = config.fields_left_out(shop.oms) if shop else ()
-    return [asdict(one) for one in changed_values(session.store, row, left_out)]
-
-
-def _in_words(summary: dict[str, Any]) -> dict[str, Any]:
-    """The summary of an order with the names that `explain` and the list have for its times."""
-    names = {"since": "needs you since", "entered_at": "in this state since", "updated_at": "changed"}
-    times = {key: f"{cell(value)} UTC" for key, value in summary.items() if isinstance(value, datetime)}
-    empty = {"deadline": "none", "attention": "none"}
-    return {names.get(key, key): times.get(key, value or empty.get(key)) for key, value in summary.items()}
-
-
-def _reason_row(one: AttentionReason) -> dict[str, Any]:
-    """A reason as a table shows it. Its detail is for programs; a person reads what it rests on."""
-    return {"reason": one.reason, "since": one.since, "cause": one.cause or one.detail}
-
-
-def _shown(changed: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """The rows as a table shows them."""
-    words = {None: "(not stored)", "": "(empty)"}
-    return [row | {name: words.get(row[name], row[name]) for name in ("oms", "mirakl")} for row in changed]
-
-
-def _prefix(session: Session, row: OrderRow) -> str:
-    """What stands before the order's id in the OMS. Empty for a shop that is not in the configuration."""
-    shop = session.settings.shops.get(row.shop)
-    return shop.oms.external_ref_prefix if shop else ""
-
-
-def _with_config(one: AttentionReason, file: Path) -> AttentionReason:
-    return replace(one, cure=with_config(one.cure, file))
+commands.command("show")(orders_show)
+commands.command("explain")(orders_explain)
 
 
 @commands.command("verify")
@@ -290,22 +104,6 @@ def _verified(row: OrderRow, found: list[str], tally: Counter[bool]) -> dict[str
     return {"shop": row.shop, "order_id": row.order_id, "ok": not found, "differences": found}
 
 
-def _without_empty(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """The rows without the columns in which no row has a value."""
-    filled = [name for name in rows[0] if any(row[name] not in (None, "") for row in rows)]
-    return [{name: row[name] for name in filled} for row in rows]
-
-
-def _call(command: CommandRow, facts: Facts) -> dict[str, Any]:
-    """A command without its payload, which holds personal data. Its outcome says if a person did the call by hand."""
-    names = ("kind", "carries", "round", "state", "attempts", "next_at", "give_up_at", "last_outcome")
-    handled = [one for one in facts.decisions if one.kind is DecisionKind.HANDLED and str(command.key) in one.subject]
-    shown = {name: getattr(command, name) for name in names}
-    if handled:
-        shown["last_outcome"] = f"done by hand ({handled[-1].who}, {cell(handled[-1].at)})"
-    return shown
-
-
 # -- Deciding about orders ---------------------------------------------------------------------------------------
 
 
@@ -336,13 +134,13 @@ def _decision(kind: DecisionKind) -> Callable[[Callable[..., dict[str, Any]]], N
                 act = Act(kind, session.name_of(more["who"]), reason, session.clock.now(), **fields)
                 if order_id is None:
                     rows = orders_of(session.store, all_of, more["shop"])
-                    decide_all(session, rows, act, yes=more["yes"], prefix=partial(_prefix, session))
+                    decide_all(session, rows, act, yes=more["yes"], prefix=partial(prefix_of, session))
                     return
                 row = find(session.store, order_id, more["shop"])
                 policy = session.policies().get(row.shop, Policy())
-                ask(question_of(session.store, row, act, policy, prefix=_prefix(session, row)), more["yes"])
+                ask(question_of(session.store, row, act, policy, prefix=prefix_of(session, row)), more["yes"])
                 after = decide(session.store, session.order_writer(), row, act, shops=session.settings.shops)
-                _print_explanation(session, after)
+                print_explanation(session, after)
 
         shape = [*signature(_shape).parameters.values(), *own.values(), *signature(_shape_end).parameters.values()]
         command.__doc__ = options.__doc__
