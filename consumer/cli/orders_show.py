@@ -21,11 +21,11 @@ from consumer.cli.output import cell, print_bytes, print_json, print_pairs, prin
 from consumer.operations.causes import AttentionReason, attention_reasons
 from consumer.operations.changed import changed_values
 from consumer.operations.explain import Explanation
+from consumer.operations.history import Period, periods, timeline_with_reasons
 from consumer.operations.known import known, remote_texts, without_remote_texts
 from consumer.operations.lines import lines_of
 from consumer.operations.listing import listed, summary_of
 from consumer.operations.orders import explanation, find
-from consumer.operations.timeline import timeline
 from statemachine.commands import Policy
 from statemachine.deadlines import DeadlineKind, mirakl_deadline
 from statemachine.facts import DecisionKind, Facts
@@ -59,7 +59,7 @@ def orders_show(
         commands = command_rows.of_order(store, row.key)
         calls = [_call(command, row.facts) for command in commands]
         journal, policy = journal_rows.of_order(store, row.key), session.policies().get(row.shop, Policy())
-        events = [asdict(event) for event in timeline(journal)]
+        events = [asdict(event) for event in timeline_with_reasons(journal, periods(row, journal, policy))]
         body = snapshot_rows.find(store, row.key, row.digest)
         summary = summary_of(row, policy)
         external_ref = prefix_of(session, row) + row.order_id
@@ -123,12 +123,21 @@ def print_explanation(session: Session, row: OrderRow, as_json: bool = False) ->
         pairs[f"  meaning {number}"] = one.meaning
         pairs |= {f"  cause {number}": one.cause} if one.cause else {}
         pairs[f"  cure {number}"] = one.cure
+    pairs |= {f"earlier {number}": _ended(one) for number, one in enumerate(found.earlier[-MOST_EARLIER:], start=1)}
     print_pairs(pairs)
     if changed:
         typer.echo(f"\n{_CHANGED}")
         print_rows(_without_empty(_shown(changed)))
 
 
+def _ended(one: Period) -> str:
+    """A reason that the order had, with the events with which it began and ended."""
+    began, ended = f"{cell(one.since)} UTC ({one.began_with})", f"{cell(one.until)} UTC ({one.ended_with})"
+    return f"{one.reason}, from {began} until {ended}"
+
+
+#: So many of the attention reasons that have ended are shown as text, the last ones. `--json` has all.
+MOST_EARLIER: Final = 5
 #: What Mirakl waits for until the deadline.
 _WAITED_FOR: Final = {DeadlineKind.ACCEPT: "your answer", DeadlineKind.SHIP: "the shipment"}
 
@@ -192,7 +201,7 @@ def _with_config(one: AttentionReason, file: Path) -> AttentionReason:
 
 def _without_empty(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """The rows without the columns in which no row has a value."""
-    filled = [name for name in rows[0] if any(row[name] not in (None, "") for row in rows)]
+    filled = [name for name in rows[0] if any(row[name] not in (None, "", ()) for row in rows)]
     return [{name: row[name] for name in filled} for row in rows]
 
 

@@ -15,6 +15,7 @@ from adapters.store.orders import OrderRow
 from adapters.store.shops import ShopRow
 from consumer.operations.calls import what_it_does
 from consumer.operations.causes import NOT_ASKED, AttentionReason, attention_reasons, last_result
+from consumer.operations.history import Period, periods
 from consumer.operations.instants import to_the_second
 from consumer.operations.outside import answer_awaited, disproved_by_read, gone_and_settled, money_awaited
 from consumer.operations.stops import stopping, what_follows, who_ends
@@ -96,6 +97,7 @@ class Explanation:
     waits_for: str
     happens_next: str
     attention: tuple[AttentionReason, ...]
+    earlier: tuple[Period, ...] = ()  # the attention reasons that have ended, the newest end last
 
 
 def explain(
@@ -123,6 +125,9 @@ def explain(
         waits_for=_waits_for(order, journal, commands, shop=shop, policy=policy, now=now),
         happens_next=_happens_next(order, policy, now),
         attention=attention_reasons(order, journal, policy, bodies),
+        earlier=tuple(
+            sorted((one for one in periods(order, journal, policy) if one.until), key=lambda one: one.until or now)
+        ),
     )
 
 

@@ -25,21 +25,33 @@ class TimelineRow:
     kind: str  # its trigger
     what: str
     moved: str  # "from -> to", or empty
+    begins: tuple[str, ...] = ()  # the attention reasons that the order has from here on
+    ends: tuple[str, ...] = ()  # those that it does not have any more
 
 
-def timeline(journal: Sequence[JournalRow]) -> list[TimelineRow]:
+_NONE: Final[Mapping[int, tuple[str, ...]]] = {}
+
+
+def timeline(
+    journal: Sequence[JournalRow],
+    begins: Mapping[int, tuple[str, ...]] = _NONE,
+    ends: Mapping[int, tuple[str, ...]] = _NONE,
+) -> list[TimelineRow]:
     """Every event of an order, in the order in which they were applied. Equal ones in a row are one row.
 
-    The beginning of a try is left out if its result is known. Tries that end alike are equal.
+    The beginning of a try is left out if its result is known. Tries that end alike are equal. `begins`, `ends`: the
+    attention reasons that begin and end with an event, by the version of the order after it (history.py). An event with
+    which one ends or begins has a row of its own.
     """
     ended = {_try_of(row.event) for row in journal if row.event.note.get("step") == "result"}
     found: list[TimelineRow] = []
     for row in journal:
-        if not row.moved and row.event.note.get("step") in _BEGINS and _try_of(row.event) in ended:
+        one = replace(_row_of(row), begins=begins.get(row.version, ()), ends=ends.get(row.version, ()))
+        changes = bool(row.moved or one.begins or one.ends)
+        if not changes and row.event.note.get("step") in _BEGINS and _try_of(row.event) in ended:
             continue
-        one = _row_of(row)
         last = found[-1] if found else None
-        if last is not None and not one.moved and (last.kind, last.what) == (one.kind, one.what):
+        if last is not None and not changes and (last.kind, last.what) == (one.kind, one.what):
             found[-1] = replace(last, until=one.until or one.at, times=last.times + one.times)
         else:
             found.append(one)

@@ -384,7 +384,7 @@ def test_the_timeline_shows_reads_calls_events_and_decisions(desk: Desk) -> None
     desk.clock.advance(5)
     desk.work()
     desk.apply(replace(sent(), note={"status": 8, "status_name": "Dispatched"}), decided(DecisionKind.HOLD))
-    assert [tuple(asdict(row).values())[2:] for row in desk.timeline] == [  # times, kind, what, moved
+    assert [tuple(asdict(row).values())[2:6] for row in desk.timeline] == [  # times, kind, what, moved
         (2, "snapshot", "Mirakl shows WAITING_ACCEPTANCE", "new -> waiting_acceptance"),
         (1, "call", "OR21 (accept_order) failed, and is tried again: HTTP status 503, code BUSY", ""),
         (1, "call", "OR21 (accept_order) is done", "waiting_acceptance -> accepted"),

@@ -1,0 +1,21 @@
+"""`orderflow orders show` and `orders explain`: what a person and a program read about one order."""
+
+from tests.consumer.cli.runner import json_of, output_of
+from tests.consumer.operations.desk import Desk
+
+
+def test_a_reason_that_has_ended_is_shown_with_its_beginning_and_its_end(desk: Desk) -> None:
+    desk.shows("WAITING_ACCEPTANCE")
+    desk.clock.advance(60)
+    desk.shows("SHIPPING")
+    rows = json_of("orders", "show", "O-1")["timeline"]
+    assert [(row["what"], row["begins"], row["ends"]) for row in rows] == [
+        ("Mirakl shows WAITING_ACCEPTANCE", ["needs_decision"], []),
+        ("Mirakl shows SHIPPING", [], ["needs_decision"]),
+    ]
+    assert "begins" in output_of("orders", "show", "O-1").split("Timeline")[1].splitlines()[1]
+    began, ended = "2026-03-01 12:00:00 UTC (Mirakl shows WAITING_ACCEPTANCE)", "2026-03-01 12:01:00 UTC"
+    shown = f"earlier 1            needs_decision, from {began} until {ended} (Mirakl shows SHIPPING)"
+    assert shown in output_of("orders", "explain", "O-1").splitlines()
+    (earlier,) = json_of("orders", "explain", "O-1")["earlier"]
+    assert (earlier["reason"], earlier["ended_with"]) == ("needs_decision", "Mirakl shows SHIPPING")
