@@ -1,6 +1,7 @@
 """`orderflow orders show` and `orderflow orders explain`: what is known of one order."""
 
 import json
+import re
 from dataclasses import asdict, replace
 from datetime import datetime
 from pathlib import Path
@@ -115,7 +116,7 @@ def print_explanation(session: Session, row: OrderRow, as_json: bool = False) ->
     external_ref = {"external_ref": prefix_of(session, row) + row.order_id}
     changed = _changed(session, row)
     if as_json:
-        print_json(asdict(found) | external_ref | {"changed": changed})
+        print_json(_for_programs(found, row, policy) | external_ref | {"changed": changed})
         return
     pairs = _state(found, row, policy) | external_ref
     for number, one in enumerate(found.attention, start=1):
@@ -140,6 +141,25 @@ def _ended(one: Period) -> str:
 MOST_EARLIER: Final = 5
 #: What Mirakl waits for until the deadline.
 _WAITED_FOR: Final = {DeadlineKind.ACCEPT: "your answer", DeadlineKind.SHIP: "the shipment"}
+
+
+def _for_programs(found: Explanation, row: OrderRow, policy: Policy) -> dict[str, Any]:
+    """The explanation as `--json` has it, with what the text says of the time that is left, and with each cure's
+    commands."""
+    one, ends = listed(row, policy), None if row.quarantine else mirakl_deadline(row.facts, policy)
+    urgency = {
+        "do": one.urgency,
+        "needs_you_since": one.since,
+        "deadline": one.deadline,
+        "deadline_of": _WAITED_FOR[ends[0]] if ends else None,
+    }
+    reasons = [asdict(each) | {"commands": commands_in(each.cure)} for each in found.attention]
+    return asdict(found) | urgency | {"attention": reasons}
+
+
+def commands_in(cure: str) -> list[str]:
+    """The commands of orderflow that a cure names, in the order of the text."""
+    return re.findall(r"`(orderflow [^`]+)`", cure)
 
 
 def _state(found: Explanation, row: OrderRow, policy: Policy) -> dict[str, str]:

@@ -19,3 +19,21 @@ def test_a_reason_that_has_ended_is_shown_with_its_beginning_and_its_end(desk: D
     assert shown in output_of("orders", "explain", "O-1").splitlines()
     (earlier,) = json_of("orders", "explain", "O-1")["earlier"]
     assert (earlier["reason"], earlier["ended_with"]) == ("needs_decision", "Mirakl shows SHIPPING")
+
+
+def test_the_json_of_explain_says_what_a_person_has_to_do_and_until_when(desk: Desk) -> None:
+    desk.shows("WAITING_ACCEPTANCE")
+    found = json_of("orders", "explain", "O-1")
+    assert (found["do"], found["needs_you_since"]) == ("deadline", "2026-03-01T12:00:00+00:00")
+    assert (found["deadline"], found["deadline_of"]) == ("2026-03-03T00:00:00+00:00", "your answer")
+    (reason,) = found["attention"]
+    assert reason["commands"] == [
+        "orderflow orders accept O-1 --shop alpha --reason WHY",
+        "orderflow orders refuse O-1 --shop alpha --reason WHY",
+    ]
+
+
+def test_the_json_of_an_order_that_needs_nobody_says_so(desk: Desk) -> None:
+    desk.shows("SHIPPED")
+    found = json_of("orders", "explain", "O-1")
+    assert [found[name] for name in ("do", "needs_you_since", "deadline", "deadline_of")] == [None] * 4
