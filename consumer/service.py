@@ -3,7 +3,6 @@
 bootstrap.py builds the parts.
 """
 
-import gc
 import os
 import resource
 import signal
@@ -27,6 +26,7 @@ from adapters.store.transaction import Store
 from consumer.apply import OrderWriter
 from consumer.config import Settings
 from consumer.config_types import place
+from consumer.garbage import collect_by_time, collect_less_often
 from consumer.hooks import BEAT_SECONDS, Applied, Hooks
 from consumer.housekeeping import Housekeeping
 from consumer.leases import Leases
@@ -191,6 +191,7 @@ class Service:
         """Start every loop in a thread of its own, and return. Raises ConfigError if a port cannot be opened."""
         parts = self.parts
         self._serve()  # first, so that no remote is called before callbacks are taken and metrics are served
+        self._start_thread("garbage", partial(collect_by_time, self._stopping.wait))
         if isinstance(self.base.clock, StoreClock) and not self.base.store.is_sqlite:
             self._start_thread("clock", partial(self._read_clock, self.base.clock))
         if parts.consumer is not None:
@@ -444,14 +445,3 @@ def built(
             log.warning("store_unavailable", error=str(error))
         if stopped_within(START_AGAIN_SECONDS):
             return None
-
-
-def collect_less_often() -> None:
-    """Make Python look for reference cycles less often.
-
-    A batch of apply makes tens of thousands of objects, and hardly one of them is in a cycle. Looking for cycles after
-    every 700 new objects took a tenth of the time (docs/performance.md).
-    """
-    gc.collect()
-    gc.freeze()  # the objects that exist by now stay, so the collector need not visit them
-    gc.set_threshold(100_000, 10, 10)

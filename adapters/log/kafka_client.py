@@ -112,9 +112,14 @@ _CAUSES: Final[Mapping[str, Cause]] = {
 
 
 def unavailable(error: BaseException) -> LogUnavailable:
-    """Return what an error of the client means for the caller, with its cause."""
+    """Return what an error of the client means for the caller, with its cause.
+
+    The error loses its traceback. The client keeps the error in a future that this traceback leads to, so both would
+    keep the records of the publication until Python looks for such cycles (consumer/garbage.py).
+    """
     name = type(error).__name__
     cause = next((cause for part, cause in _CAUSES.items() if part in name), Cause.OTHER)
+    error.__traceback__ = None
     return LogUnavailable(error_text(error), cause)
 
 

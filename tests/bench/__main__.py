@@ -41,8 +41,8 @@ from adapters.simulators.orders import ALPHA
 from adapters.store import shops as shop_rows
 from adapters.store.transaction import Store
 from consumer.apply import OrderWriter
+from consumer.garbage import collect_less_often
 from consumer.loop import BATCH, Consumer
-from consumer.service import collect_less_often
 from tests.bench import commands, effects, growth, lives, wire
 from tests.bench.lines import Line, table
 from tests.bench.made import order_bytes
