@@ -127,6 +127,10 @@ class Hooks:
     def poll_ended(self, shop: str, result: PollResult, seconds: float) -> None:
         """A poll of a shop ended without an error."""
 
+    def shop_taken_over(self, shop: str, last_success: datetime | None) -> None:
+        """This process polls the shop from now on. `last_success`: when the last complete poll ended, of any process;
+        None if there was none."""
+
     def poll_failed(self, shop: str, error: OrderflowError) -> None:
         """A poll of a shop ended with an error."""
 

@@ -110,9 +110,11 @@ class ScheduledPoller:
         return 0.0
 
     def seconds_after_takeover(self) -> float:
-        """Return how many seconds a process that takes the shop over waits before its first poll."""
+        """Return how many seconds a process that takes the shop over waits before its first poll. Calls the hook."""
         cursor = cursor_rows.find(self._store, self._shop)
-        polls = (shop_rows.poll_began_at(self._store, self._shop), cursor.succeeded_at if cursor else None)
+        last_success = cursor.succeeded_at if cursor else None
+        self._hooks.shop_taken_over(self._shop, last_success)
+        polls = (shop_rows.poll_began_at(self._store, self._shop), last_success)
         last_poll = max((at for at in polls if at is not None), default=None)
         return seconds_to_wait(self._schedule.interval_seconds, last_poll, self._clock.now())
 

@@ -362,7 +362,7 @@ _ROWS: Final = (
     # -- Polls --
     _gauge(
         "orderflow_poll_last_success_timestamp_seconds",
-        "When the last complete poll ended.",
+        "When the last complete poll ended, as far as this process knows: take the maximum. 0 if it knows of none.",
         {"shop": None},
         presets=_each_shop,
     ),

@@ -197,6 +197,11 @@ class Recorder(Hooks):
         for reason, count in result.dead_letters.items():
             self._count_dead_letters(POLL, reason, count)
 
+    def shop_taken_over(self, shop: str, last_success: datetime | None) -> None:
+        """Without this, the shop would look as if it was never polled until this process has polled it."""
+        if last_success is not None:
+            self._gauge("orderflow_poll_last_success_timestamp_seconds", shop).set(last_success.timestamp())
+
     def poll_failed(self, shop: str, error: OrderflowError) -> None:
         reason = error.outcome if isinstance(error, RemoteError) else type(error).__name__
         self._count("orderflow_poll_failures_total", shop, reason)

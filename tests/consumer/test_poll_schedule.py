@@ -13,6 +13,7 @@ from adapters.store import cursors as cursor_rows
 from adapters.store.cursors import Cursor
 from consumer.hooks import Hooks
 from consumer.leases import Leases, poll_lease
+from consumer.metrics.recorder import Recorder
 from consumer.poll_schedule import Schedule, ScheduledPoller, seconds_to_wait
 from tests.consumer.rig import Rig
 
@@ -140,6 +141,20 @@ def test_a_process_that_starts_again_waits_for_the_rest_of_the_interval(rig: Rig
         cursor_rows.save(tx, "alpha", Cursor(now, now, now), lease)
     rig.clock.advance(55)
     assert scheduled.turn() == 5
+
+
+def test_a_process_that_takes_a_shop_over_reports_the_last_poll_of_the_process_before(rig: Rig) -> None:
+    """Otherwise OrdersPollStale fires after each takeover of a shop that is polled every 15 minutes."""
+    lease = rig.leases.take(poll_lease("alpha"))
+    assert lease is not None
+    polled_at = rig.clock.now()
+    with rig.store.transaction() as tx:
+        cursor_rows.save(tx, "alpha", Cursor(polled_at, polled_at, polled_at), lease)
+    rig.clock.advance(55)
+    metrics = Recorder({"alpha": 60}, "1", rig.clock)
+    assert rig.new_scheduled(metrics).turn() == 5
+    reported = metrics.registry.get_sample_value("orderflow_poll_last_success_timestamp_seconds", {"shop": "alpha"})
+    assert reported == polled_at.timestamp()
 
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt, ZeroDivisionError])
