@@ -7,46 +7,37 @@ A reason is never a state: an order in trouble keeps its state.
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 from typing import Final
 
 from statemachine import deadlines
+from statemachine.changes_by_mirakl import all_taken_back, changes_by_mirakl, pieces_in_oms
 from statemachine.commands import CommandKind, Need, Obstacle, Policy, next_round, obstacle, rejections_of
 from statemachine.ends import is_ended
 from statemachine.facts import (
     AFTER_SHIPPING,
-    ATTACHMENT,
     DEBIT,
     EPOCH,
-    MESSAGES,
-    MESSAGES_NOT_FOUND,
     OWED_LINE_STATES,
     PAY_ON_SHIPMENT,
     UNCLEAR,
-    WITHDRAWN_OF,
     DecisionKind,
     Facts,
-    Handover,
     Line,
     Snapshot,
     Withdrawn,
 )
 from statemachine.ids_in_text import named_in, written
 from statemachine.in_oms import (
-    changed_contents,
     goes_on_at,
-    has_left,
     is_confirmed_by_us,
     is_debited_after_shipping,
     is_done_in_oms,
     is_shipped_by_another,
-    is_to_be_sent,
     left_at,
     unfinished_parts,
 )
 from statemachine.missing import is_gone, not_found_since_read
 from statemachine.occurrences import (
-    MESSAGE,
     NOTHING_OWED,
     PAYMENT,
     SHIPPED,
@@ -58,19 +49,16 @@ from statemachine.occurrences import (
     of_withdrawal,
 )
 from statemachine.parcels import sent_more_at, sent_quantity
-from statemachine.payloads import import_known, may_be_in_oms, our_payloads, what_oms_got
+from statemachine.payloads import may_be_in_oms, what_oms_got
 from statemachine.readings import (
     acceptance,
     alive_parts,
     answers_of_lines,
-    in_parcels,
     is_foreign_tracking,
     is_pending,
-    is_sent,
     is_vouched,
     last_answer,
     last_decision,
-    lines_left_out,
     ordered_pieces,
     was_shipped,
 )
@@ -78,9 +66,8 @@ from statemachine.reason_of_order import Attention
 from statemachine.reasons import Reason
 from statemachine.refused_or_canceled import reasons_of_dead
 from statemachine.reported_by_oms import reasons_of_oms
-from statemachine.settled import Pieces, is_taken_out, named, pieces_now, sent_again_at, settled_pieces, taken_out
+from statemachine.settled import named, pieces_now, sent_again_at
 from statemachine.states import State
-from statemachine.stops import left_though_taken_back, let_go_again
 from statemachine.trackings import best_told_at, best_tracking
 from statemachine.troubles import is_released, messages_waited_until, reason_from, troubles_of_need
 
@@ -176,7 +163,7 @@ def _of_order(facts: Facts, policy: Policy, state: State) -> Iterator[Attention]
         yield from _lines_shipped_elsewhere(facts, snapshot)
     yield from _too_early(facts, snapshot, state)
     if not state.is_final:
-        yield from _in_oms_hands(facts, policy, snapshot, state)
+        yield from changes_by_mirakl(facts, policy, snapshot, state)
     if state is State.SHIPPED or is_debited_after_shipping(facts):
         yield from _shipped_elsewhere(facts, policy, snapshot)
     shown = snapshot.tracking
@@ -214,7 +201,7 @@ def _incidents(facts: Facts, snapshot: Snapshot, state: State) -> Iterator[Atten
 
     If goods left of an order of which no line is to be sent any more, withdrawn_after_import stands instead of these.
     """
-    if facts.dispatches and _all_taken_back(facts, snapshot):
+    if facts.dispatches and all_taken_back(facts, snapshot):
         return
     for line in snapshot.lines:
         if line.state == "INCIDENT_OPEN" or (line.state == "INCIDENT_CLOSED" and state != State.SHIPPED):
@@ -295,18 +282,11 @@ def _while_shipping(facts: Facts, policy: Policy, snapshot: Snapshot) -> Iterato
     """Why an order in SHIPPING must not be sent: somebody else ships it, or Mirakl took all of it back."""
     if not (snapshot.can_ship and snapshot.centre in policy.centres):
         yield Attention(Reason.NOT_OURS_TO_SHIP, snapshot.centre)
-    if gone := _all_taken_back(facts, snapshot):
+    if gone := all_taken_back(facts, snapshot):
         again = sent_again_at(facts)  # an earlier settle of this reason does not cover what was owed again since
         detail = f"after {again:%Y-%m-%d %H:%M:%S}" if again > EPOCH else ""
         after = Begun(last_without(facts, NOTHING_OWED), max(left_at(facts, *gone), goes_on_at(facts)))
         yield Attention(Reason.WITHDRAWN_AFTER_IMPORT, detail, after=after)
-
-
-def _all_taken_back(facts: Facts, snapshot: Snapshot) -> list[Line]:
-    """The lines that are not to be sent any more, if Mirakl took all of the order back and the OMS has it."""
-    gone = [one for one in snapshot.lines if _is_withdrawn(facts, one) or (one.has_incident and facts.dispatches)]
-    in_oms = import_known(facts) or facts.dispatches
-    return gone if in_oms and snapshot.state == "SHIPPING" and not snapshot.owed_lines else []
 
 
 def _lines_shipped_elsewhere(facts: Facts, snapshot: Snapshot) -> Iterator[Attention]:
@@ -314,7 +294,7 @@ def _lines_shipped_elsewhere(facts: Facts, snapshot: Snapshot) -> Iterator[Atten
     if is_confirmed_by_us(facts):
         return
     unclear = {name for got in what_oms_got(facts) for name, _ in got.contents if name.startswith(UNCLEAR)}
-    in_oms = _pieces_in_oms(facts, snapshot)
+    in_oms = pieces_in_oms(facts, snapshot)
     lines = [
         line
         for line in snapshot.lines
@@ -327,15 +307,6 @@ def _lines_shipped_elsewhere(facts: Facts, snapshot: Snapshot) -> Iterator[Atten
         shown = (of_shipped_date(line) if line.is_owed else of_state(line) for line in lines)
         after = Begun(last_without(facts, *shown))
         yield Attention(Reason.SHIPPED_ELSEWHERE, ", ".join(written(line.id) for line in lines), after=after)
-
-
-def _is_withdrawn(facts: Facts, line: Line) -> bool:
-    """Whether Mirakl took the line back, and nobody but us can have marked it shipped.
-
-    Our own OR24 marks every line shipped, also one whose money went back before, so it proves nothing of a line.
-    """
-    marked = line.state in AFTER_SHIPPING or line.shipped
-    return line.is_taken_back and (is_confirmed_by_us(facts) or not marked)
 
 
 def _is_held(facts: Facts) -> bool:
@@ -360,108 +331,3 @@ def _too_early(facts: Facts, snapshot: Snapshot, state: State) -> Iterator[Atten
 def _may_not_ship_yet(snapshot: Snapshot) -> bool:
     """Whether Mirakl does not allow the shipment yet, because it waits for the seller or for the customer's money."""
     return snapshot.state == "WAITING_ACCEPTANCE" or (snapshot.state in DEBIT and snapshot.workflow != PAY_ON_SHIPMENT)
-
-
-def _in_oms_hands(facts: Facts, policy: Policy, snapshot: Snapshot, state: State) -> Iterator[Attention]:
-    """What Mirakl changed of an order that the OMS has or may have."""
-    fewer, more = _changed_lines(facts, snapshot, state)
-    if fewer and not _all_taken_back(facts, snapshot):  # withdrawn_after_import says it of the whole order
-        yield Attention(Reason.LINES_CANCELED_AFTER_IMPORT, ",".join(fewer.values()))
-    if more:
-        yield Attention(Reason.LINES_ADDED_AFTER_IMPORT, ",".join(more.values()))
-    if state is not State.SHIPPED and may_be_in_oms(facts):
-        yield from _changed_after_import(facts, snapshot)
-    if state in (State.SHIPPING, State.IMPORTED):
-        yield from let_go_again(facts, policy, snapshot, fewer, more)
-
-
-def _changed_lines(facts: Facts, snapshot: Snapshot, state: State) -> tuple[dict[str, str], dict[str, str]]:
-    """Name the lines of which Mirakl withdrew something since the import, and those of which it shows more to send.
-    Both are by the line's id.
-
-    A line counts in the first list if the OMS has or may have it, and (1) all of it is withdrawn, or the newest read
-    leaves it out, or (2) a part is withdrawn that was not known before, or (3) Mirakl shows fewer pieces, or (4) all of
-    it is withdrawn, a person settled that, and the OMS reports a parcel with it since. It counts in the second list if
-    (5) the import left it out, or a person settled that all of it was taken out, and it or a part of it is to be sent
-    now, or (6) Mirakl shows more pieces, or (7) a part that a person settled as withdrawn is not withdrawn any more, or
-    (8) a person settled that it or a part was taken out, and only our OR24 marked it shipped.
-
-    Before means: in what the import sent (if somebody else sent it: in the baseline) or, if a person settled a change
-    of the line since, in what the settle names. If the OMS may have got one of several payloads, each counts. What was
-    withdrawn before our import does not count, because the person who released the import knew it. In SHIPPED a line
-    that the OMS sent or ended does not count either, because nobody can change it in the OMS, unless it left though
-    Mirakl had taken it back: its parcel has to be stopped.
-    """
-    fewer, more, in_oms = dict[str, str](), dict[str, str](), _pieces_in_oms(facts, snapshot)
-    for shown in (*snapshot.lines, *lines_left_out(facts)):
-        befores = in_oms.get(shown.id, ())
-        left_wrongly = state is State.SHIPPED and bool(befores) and left_though_taken_back(facts, shown)
-        line = _unmarked(shown) if left_wrongly else shown
-        now = pieces_now(snapshot, line)
-        if befores and (line.is_owed or _is_withdrawn(facts, line)):
-            less = [before for before in befores if now.is_less_than(before)]
-            still_made = less and (left_wrongly or not (state is State.SHIPPED and is_done_in_oms(facts, line)))
-            if still_made or (now.number == 0 and _left_though_taken_out(facts, line)):
-                fewer[line.id] = named(line.id, now, (less or befores)[0])
-            left = state is State.SHIPPED and (line.shipped or is_sent(facts, line))
-            grown = [before for before in befores if now.is_more_than(before)]
-            if grown and not less and not left:
-                more[line.id] = named(line.id, now, grown[0])
-        elif befores and is_taken_out(facts, line.id) and is_to_be_sent(facts, line) and not has_left(facts, line):
-            more[line.id] = named(line.id, Pieces(line.quantity), befores[0])
-        elif befores and is_to_be_sent(facts, line) and not in_parcels(facts, line):
-            now = pieces_now(snapshot, _unmarked(line))
-            if grown := [one for one in befores if one.is_settled and one.number and now.is_more_than(one)]:
-                more[line.id] = named(line.id, now, grown[0])
-    return fewer, more
-
-
-def _unmarked(line: Line) -> Line:
-    """The line as if our OR24, which marks every line shipped, had not marked it."""
-    return replace(line, state="", shipped=False) if line.state in AFTER_SHIPPING else line
-
-
-def _left_though_taken_out(facts: Facts, line: Line) -> bool:
-    """Whether a parcel with this line left since a person settled that the line was taken out."""
-    settle, left = taken_out(facts, line.id), Begun(told_at=sent_more_at(facts, line.id))
-    return settle is not None and not left.is_known_to(settle)
-
-
-def _pieces_in_oms(facts: Facts, snapshot: Snapshot) -> dict[str, list[Pieces]]:
-    """The pieces of each line of which it is known whether the OMS has the line: for each payload that it may have."""
-    found: dict[str, list[Pieces]] = {}
-    for got in what_oms_got(facts) or (Handover(EPOCH),):
-        pieces = {line: Pieces(None) for part in facts.parts for line in part.lines}
-        if got.items:
-            withdrawn = dict(got.contents)
-            pieces = {line.id: Pieces(0) for line in snapshot.lines} | pieces
-            pieces |= {line: Pieces(number, withdrawn.get(WITHDRAWN_OF + line, "")) for line, number in got.items}
-        pieces |= {line: settled[-1] for line, settled in settled_pieces(facts, got.at).items()}
-        for line, one in pieces.items():
-            found.setdefault(line, []).append(one)
-    return found
-
-
-def _changed_after_import(facts: Facts, snapshot: Snapshot) -> Iterator[Attention]:
-    """Messages and files that the OMS does not have, and which of the values that an import carries changed since.
-
-    The digest after a name tells what a settle covers: later reads are compared with it. After the shipment there is no
-    such reason, because Mirakl removes the data of customers some time after the shipment.
-    """
-    sent = our_payloads(facts)
-    notes = sent[-1].notes if sent else ()
-    if ATTACHMENT in notes:
-        yield Attention(Reason.ATTACHMENT)
-    if MESSAGES_NOT_FOUND in notes:
-        yield Attention(Reason.MESSAGES_NOT_FOUND)
-    changed, now = changed_contents(facts), dict(snapshot.contents)
-    if MESSAGES in changed:
-        yield Attention(Reason.MESSAGE_AFTER_IMPORT, after=Begun(last_without(facts, MESSAGE)))
-    ignored = {MESSAGES, *(() if snapshot.has_address else _ADDRESSES)}
-    named = [f"{one} {now[one]}" for one in changed if one not in ignored and not one.startswith(WITHDRAWN_OF)]
-    if named:
-        yield Attention(Reason.CHANGED_AFTER_IMPORT, ", ".join(named))
-
-
-#: A read may show no address, though an earlier one did (docs/mirakl.md 5.2).
-_ADDRESSES: Final = frozenset({"shipping address", "billing address"})
