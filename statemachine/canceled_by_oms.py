@@ -4,11 +4,12 @@ from collections.abc import Iterator
 from datetime import datetime
 from typing import Final
 
-from statemachine.facts import EPOCH, Cancellation, Decision, DecisionKind, Facts, NotShown
+from statemachine.facts import EPOCH, Cancellation, Decision, DecisionKind, Facts
 from statemachine.ids_in_text import entries, read, written
 from statemachine.in_oms import has_left, is_to_be_sent
 from statemachine.occurrences import Begun
 from statemachine.readings import is_ended_in_oms, may_have, parts_in_oms
+from statemachine.reads_kept import NotShown
 from statemachine.reason_of_order import Attention
 from statemachine.reasons import Reason
 from statemachine.receipts import cancellations_once

@@ -9,6 +9,7 @@ from enum import StrEnum
 from typing import Final
 
 from statemachine.asked_once import KeepsAnswers
+from statemachine.reads_kept import NotShown
 
 #: Before every instant that a remote can name.
 EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
@@ -182,17 +183,6 @@ class Snapshot:
     @property
     def owed_lines(self) -> tuple[Line, ...]:
         return tuple(line for line in self.lines if line.is_owed)
-
-
-@dataclass(frozen=True, slots=True, order=True)
-class NotShown:
-    """A read that did not show what the newest read shows (occurrences.py). The other fields tell its age."""
-
-    what: str
-    updated_at: datetime
-    rank: int
-    has_address: bool
-    read_at: datetime
 
 
 @dataclass(frozen=True, slots=True, order=True)

@@ -22,13 +22,13 @@ from statemachine.facts import (
     Decision,
     Facts,
     Line,
-    NotShown,
     Seen,
     Snapshot,
     Tracking,
     Withdrawn,
     age_of,
 )
+from statemachine.reads_kept import NotShown
 
 #: Names of what a read can show. The functions below make the others.
 NOTHING_OWED: Final = "nothing owed"

@@ -10,10 +10,11 @@ from hypothesis import strategies as st
 
 from adapters.store.facts_json import facts_from_json, facts_to_json
 from statemachine.commands import CommandKind, Policy
-from statemachine.facts import Decision, DecisionKind, Facts, Line, NotShown, Snapshot, Tracking, Withdrawn, age_of
+from statemachine.facts import Decision, DecisionKind, Facts, Line, Snapshot, Tracking, Withdrawn, age_of
 from statemachine.joining import join, snapshot_facts
 from statemachine.occurrences import PAYMENT, last_without
 from statemachine.plan import plan
+from statemachine.reads_kept import NotShown
 from statemachine.reasons import Reason
 from tests.statemachine.lives import answered, at, read, settled
 
