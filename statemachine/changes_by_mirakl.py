@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import Final
 
+from statemachine.before_shipment import compared
 from statemachine.commands import Policy
 from statemachine.facts import (
     AFTER_SHIPPING,
@@ -22,6 +23,7 @@ from statemachine.occurrences import MESSAGE, Begun, last_without
 from statemachine.parcels import sent_more_at
 from statemachine.payloads import import_known, may_be_in_oms, our_payloads, what_oms_got
 from statemachine.readings import in_parcels, is_sent, lines_left_out
+from statemachine.reads_kept import LastOpen
 from statemachine.reason_of_order import Attention
 from statemachine.reasons import Reason
 from statemachine.settled import Pieces, is_taken_out, named, pieces_now, settled_pieces, taken_out
@@ -36,8 +38,9 @@ def changes_by_mirakl(facts: Facts, policy: Policy, snapshot: Snapshot, state: S
         yield Attention(Reason.LINES_CANCELED_AFTER_IMPORT, ",".join(fewer.values()))
     if more:
         yield Attention(Reason.LINES_ADDED_AFTER_IMPORT, ",".join(more.values()))
-    if state is not State.SHIPPED and may_be_in_oms(facts):
-        yield from _changed_after_import(facts, snapshot)
+    shown = compared(facts)
+    if shown is not None and may_be_in_oms(facts):
+        yield from _changed_after_import(facts, shown)
     if state in (State.SHIPPING, State.IMPORTED):
         yield from let_go_again(facts, policy, snapshot, fewer, more)
 
@@ -109,11 +112,11 @@ def pieces_in_oms(facts: Facts, snapshot: Snapshot) -> dict[str, list[Pieces]]:
     return found
 
 
-def _changed_after_import(facts: Facts, snapshot: Snapshot) -> Iterator[Attention]:
+def _changed_after_import(facts: Facts, shown: LastOpen) -> Iterator[Attention]:
     """Messages and files that the OMS does not have, and which of the values that an import carries changed since.
 
-    The digest after a name tells what a settle covers: later reads are compared with it. After the shipment there is no
-    such reason, because Mirakl removes the data of customers some time after the shipment.
+    They stand until a person settles them, also after the shipment: a parcel may have gone to the old address. The
+    digest after a name tells what a settle covers: later reads are compared with it.
     """
     sent = our_payloads(facts)
     notes = sent[-1].notes if sent else ()
@@ -121,10 +124,10 @@ def _changed_after_import(facts: Facts, snapshot: Snapshot) -> Iterator[Attentio
         yield Attention(Reason.ATTACHMENT)
     if MESSAGES_NOT_FOUND in notes:
         yield Attention(Reason.MESSAGES_NOT_FOUND)
-    changed, now = changed_contents(facts), dict(snapshot.contents)
+    changed, now = changed_contents(facts), dict(shown.contents)
     if MESSAGES in changed:
         yield Attention(Reason.MESSAGE_AFTER_IMPORT, after=Begun(last_without(facts, MESSAGE)))
-    ignored = {MESSAGES, *(() if snapshot.has_address else _ADDRESSES)}
+    ignored = {MESSAGES, *(() if shown.has_address else _ADDRESSES)}
     named = [f"{one} {now[one]}" for one in changed if one not in ignored and not one.startswith(WITHDRAWN_OF)]
     if named:
         yield Attention(Reason.CHANGED_AFTER_IMPORT, ", ".join(named))

@@ -9,7 +9,7 @@ from enum import StrEnum
 from typing import Final
 
 from statemachine.asked_once import KeepsAnswers
-from statemachine.reads_kept import NotShown
+from statemachine.reads_kept import LastOpen, NotShown
 
 #: Before every instant that a remote can name.
 EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
@@ -179,6 +179,7 @@ class Snapshot:
     #: What a person may have to look at (occurrences.py). None: not known, because an earlier version stored the read.
     shows: tuple[str, ...] | None = None
     references: str = ""  # digest of those in the event (Event.references); empty: none, or not known
+    is_compared: bool = False  # with reads before it (before_shipment.py); False: an earlier version stored the read
 
     @property
     def owed_lines(self) -> tuple[Line, ...]:
@@ -458,6 +459,8 @@ class Facts(KeepsAnswers):
     baseline: Handover | None = None
     #: For each thing that the newest read shows, the newest read that did not show it.
     not_shown: tuple[NotShown, ...] = ()
+    #: The newest read before the shipment. None while that is the newest read, and if it is not known.
+    last_open: LastOpen | None = None
     #: (Mirakl's state, the earliest start of a read that showed it), of the two states in which the seller has to act.
     seen: tuple[tuple[str, datetime], ...] = ()
     #: (why the OMS must not send the order, when Mirakl last showed that). stops.py has the words.

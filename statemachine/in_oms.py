@@ -4,6 +4,7 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Final
 
+from statemachine.before_shipment import compared
 from statemachine.commands import CommandKind, Policy
 from statemachine.facts import AFTER_SHIPPING, DEBIT, EPOCH, EVERY_LINE, PAY_ON_SHIPMENT, VOUCHED, Facts, Line
 from statemachine.parcels import sent_more_at
@@ -81,10 +82,11 @@ def is_to_be_sent(facts: Facts, line: Line) -> bool:
 
 
 def changed_contents(facts: Facts) -> dict[str, str]:
-    """The contents (`Handover.contents`) of which the newest read shows another than the OMS has or may have, each with
-    the digest of what the OMS has: of what it got, or of the newest settle since, because a person who settles a change
-    has told the OMS."""
-    now = dict(facts.snapshot.contents if facts.snapshot else ())
+    """The contents (`Handover.contents`) of which the newest read before the shipment shows another than the OMS has or
+    may have, each with the digest of what the OMS has: of what it got, or of the newest settle since, because a person
+    who settles a change has told the OMS."""
+    shown = compared(facts)
+    now = dict(shown.contents if shown else ())
     found: dict[str, str] = {}
     for got in what_oms_got(facts):
         has = dict(got.contents) | settled_contents(facts, got.at)

@@ -8,6 +8,7 @@ facts.py (`newer`) says which one it is (docs/rules.md 2).
 from dataclasses import fields, replace
 from typing import Any, Final
 
+from statemachine.before_shipment import last_open
 from statemachine.facts import (
     AFTER_SHIPPING,
     DEBIT,
@@ -54,6 +55,7 @@ def join(one: Facts, other: Facts) -> Facts:
         to_send=_least(one.to_send, other.to_send),
         baseline=min((known.baseline for known in (one, other) if known.baseline is not None), default=None),
         not_shown=not_shown(newest, one, other),
+        last_open=last_open(newest, one, other),
         seen=_least(one.seen, other.seen),
         stops=_largest(one.stops, other.stops),
         **sets,
@@ -120,7 +122,7 @@ def snapshot_facts(snapshot: Snapshot) -> Facts:
     debit_after_shipping = after and any(line.shipped for line in snapshot.lines)
     shipped = snapshot.state in AFTER_SHIPPING or debit_after_shipping
     update = snapshot.updated_at if shipped else EPOCH
-    snapshot = replace(snapshot, shows=shown_by(snapshot))
+    snapshot = replace(snapshot, shows=shown_by(snapshot), is_compared=True)
     return Facts(
         snapshot=snapshot,
         shipped_seen=shipped,

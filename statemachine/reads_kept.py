@@ -13,3 +13,17 @@ class NotShown:
     rank: int
     has_address: bool
     read_at: datetime
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class LastOpen:
+    """The newest read before the shipment (before_shipment.py). The first five fields are its age (`age_of`)."""
+
+    updated_at: datetime
+    rank: int
+    has_address: bool
+    read_at: datetime
+    digest: str
+    #: In the facts: only those (name, digest) of its contents that the newest read shows otherwise, "" for a name that
+    #: this read did not show.
+    contents: tuple[tuple[str, str], ...] = ()

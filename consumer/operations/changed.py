@@ -15,6 +15,7 @@ from adapters.messages.json_slices import load_object
 from adapters.store import snapshots as snapshot_rows
 from adapters.store.orders import OrderRow
 from adapters.store.transaction import Store
+from statemachine.before_shipment import compared
 from statemachine.facts import Facts
 from statemachine.in_oms import changed_contents
 from statemachine.reasons import Reason
@@ -29,7 +30,7 @@ class ChangedValue:
     sku: str
     field: str  # empty: `changed` says all
     oms: str | None  # what the import sent, or what a person who settled an earlier change says that the OMS has
-    mirakl: str | None  # what Mirakl shows now
+    mirakl: str | None  # what Mirakl shows now, or showed last before the shipment
 
 
 def changed_values(store: Store, row: OrderRow, left_out: Collection[str] = ()) -> list[ChangedValue]:
@@ -41,7 +42,9 @@ def changed_values(store: Store, row: OrderRow, left_out: Collection[str] = ()) 
     if not names:
         return []
     in_oms = _shown_with(store, row, changed_contents(row.facts), names, left_out)
-    now = shown_contents(_read(snapshot_rows.find(store, row.key, row.digest)), left_out)
+    shown = compared(row.facts)
+    digest = shown.digest if shown else row.digest
+    now = shown_contents(_read(snapshot_rows.find(store, row.key, digest)), left_out)
     skus = _skus(row.facts)
     return [
         ChangedValue(name, line, skus.get(line, ""), field, oms, mirakl)

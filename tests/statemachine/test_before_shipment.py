@@ -1,0 +1,83 @@
+"""The newest read before the shipment is known, in any order of the reads, and costs nothing while it is the newest."""
+
+from dataclasses import replace
+from functools import reduce
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from adapters.store.facts_json import facts_from_json, facts_to_json
+from statemachine.before_shipment import compared, is_before_shipment
+from statemachine.facts import EPOCH, PAY_ON_DUE_DATE, PAY_ON_SHIPMENT, Facts, Line, Snapshot, age_of
+from statemachine.joining import join, snapshot_facts
+from statemachine.reads_kept import LastOpen
+from tests.statemachine.lives import LINES, read
+
+CONTENTS = (
+    (),
+    (("prices", "0a"), ("shipping address", "a1")),
+    (("prices", "0b"), ("shipping address", "a1")),
+    (("messages", "0c"), ("prices", "0a"), ("shipping address", "a2")),
+)
+SHIPPED = tuple(replace(line, shipped=True) for line in LINES)
+
+
+@st.composite
+def reads(draw: st.DrawFn) -> Snapshot:
+    return read(
+        draw(st.sampled_from(("WAITING_ACCEPTANCE", "WAITING_DEBIT", "SHIPPING", "SHIPPED", "CLOSED", "CANCELED"))),
+        draw(st.sampled_from((PAY_ON_SHIPMENT, PAY_ON_DUE_DATE))),
+        updated=draw(st.integers(0, 5)),
+        began=draw(st.integers(0, 9)),
+        lines=draw(st.sampled_from((LINES, SHIPPED))),
+        contents=draw(st.sampled_from(CONTENTS)),
+    )
+
+
+def known(*reads: Snapshot) -> Facts:
+    return reduce(join, map(snapshot_facts, reads), Facts())
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.lists(reads(), min_size=1, max_size=6), st.randoms(), st.integers(0, 6))
+def test_the_newest_read_before_the_shipment_is_known(several, random, cut) -> None:  # type: ignore[no-untyped-def]
+    facts = known(*several)
+    earlier = [one for one in several if is_before_shipment(one)]
+    last = max(earlier, key=age_of, default=None)
+    assert compared(facts) == (last and LastOpen(*age_of(last), last.contents))
+    assert facts.snapshot is not None
+    assert facts.last_open is None or facts.snapshot not in earlier, "it is kept only while the newest read tells less"
+    random.shuffle(several)
+    assert known(*several, several[0]) == facts
+    assert join(known(*several[:cut]), known(*several[cut:])) == facts
+    assert facts_from_json(facts_to_json(facts)) == facts
+
+
+def test_contents_that_the_newest_read_still_shows_are_not_stored_twice() -> None:
+    first = read("SHIPPING", updated=1, contents=CONTENTS[1])
+    same, other = (read("SHIPPED", updated=2, contents=contents) for contents in (CONTENTS[1], CONTENTS[2]))
+    kept = known(first, same).last_open, known(first, other).last_open
+    assert [one and one.contents for one in kept] == [(), (("prices", "0a"),)]
+
+
+def test_of_an_order_that_an_earlier_version_stored_as_shipped_no_earlier_read_is_kept() -> None:
+    """So the journal of such an order adds up to its row, and no old order is compared."""
+    first, shipped, closed = (read(state, updated=n) for n, state in enumerate(("SHIPPING", "SHIPPED", "CLOSED")))
+    row = join(snapshot_facts(first), replace(snapshot_facts(shipped), snapshot=shipped))
+    assert row.last_open is None
+    assert compared(join(row, snapshot_facts(closed))) is None
+
+
+def test_a_read_that_an_earlier_version_stored_before_the_shipment_is_kept_at_the_shipment() -> None:
+    before = Facts(snapshot=read("SHIPPING", updated=1, contents=CONTENTS[1]))
+    found = compared(join(before, snapshot_facts(read("SHIPPED", updated=2))))
+    assert found is not None
+    assert found.contents == CONTENTS[1]
+
+
+def test_a_debit_of_what_was_shipped_is_not_before_the_shipment() -> None:
+    line = Line("L1", "", "MUG", 1)
+    debit = read("WAITING_DEBIT", PAY_ON_SHIPMENT, lines=(line,), accepted_at=EPOCH)
+    assert is_before_shipment(debit)
+    assert not is_before_shipment(replace(debit, lines=(replace(line, shipped=True),)))
+    assert not is_before_shipment(replace(debit, workflow=PAY_ON_DUE_DATE)), "that debit may come weeks later"
