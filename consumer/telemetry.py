@@ -8,8 +8,8 @@ from files). tests/system/test_fleet.py looks for the demo's secrets and persons
 import logging
 import sys
 import traceback
-from collections.abc import Callable, Iterator, Mapping, MutableMapping, Sequence
-from contextlib import contextmanager
+from collections import deque
+from collections.abc import Callable, Mapping, MutableMapping, Sequence
 from typing import Any, Final
 
 import structlog
@@ -22,6 +22,8 @@ from statemachine.machine import EventResult
 #: How long a text of a line may be, in characters, and how many entries a list may have.
 LONGEST_VALUE: Final = 4_000
 MOST_ENTRIES: Final = 100
+#: How many log lines a command keeps, to show them if it fails.
+MOST_HELD: Final = 200
 
 log = structlog.get_logger("orderflow")
 
@@ -107,15 +109,32 @@ def log_to_standard_error() -> None:
     )
 
 
-@contextmanager
-def without_log() -> Iterator[None]:
-    """Write no log line: what the command prints says all that a person needs."""
-    wrapper = structlog.get_config()["wrapper_class"]
-    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
-    try:
-        yield
-    finally:
-        structlog.configure(wrapper_class=wrapper)
+class HeldLines:
+    """Takes the log lines of a command, which prints a result for a person, and keeps the last ones until `release`.
+
+    Any thread may call.
+    """
+
+    def __init__(self) -> None:
+        self._lines: deque[str] = deque(maxlen=MOST_HELD)
+
+    def msg(self, message: str) -> None:
+        self._lines.append(message)
+
+    log = debug = info = warn = warning = msg
+    fatal = failure = err = error = critical = exception = msg
+
+    def release(self) -> None:
+        """Write the lines to standard error, because the command failed: they may say why."""
+        while self._lines:
+            sys.stderr.write(f"{self._lines.popleft()}\n")
+
+
+def hold_log() -> HeldLines:
+    """Write no log line for now: what a command prints says all that a person needs, unless it fails."""
+    held = HeldLines()
+    _configure(lambda *_: held, is_terminal=sys.stderr.isatty(), more=[], line_lost=lambda: None)
+    return held
 
 
 def _configure(

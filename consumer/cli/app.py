@@ -1,12 +1,13 @@
 """The command `orderflow`, put together from its groups; and how an error becomes a text and an exit code."""
 
 import os
-from collections.abc import Iterator, Mapping, MutableMapping
+from collections.abc import Callable, Iterator, Mapping, MutableMapping
 from functools import cache
 from importlib import import_module
 from importlib.metadata import version
 from typing import Annotated, Any, Final
 
+import typer
 import typer.core
 import typer.main
 
@@ -59,6 +60,8 @@ COMMANDS: Final = {
 }
 
 
+#: Commands that log while they run, because they run a service or simulators.
+LOGGING: Final = ("run", "demo", "simulate")
 #: Commands that only read the store: the module of each. It is imported without the rest of its group and without
 #: structlog, which takes half of the time. None of them logs anything.
 ONLY_READ: Final[Mapping[tuple[str, ...], str]] = {("orders", "list"): "orders_list"}
@@ -110,6 +113,8 @@ class _Commands(typer.core.TyperGroup):
     def __init__(self, **attributes: Any) -> None:
         super().__init__(**attributes)
         self.commands = _WhenUsed()
+        self._is_verbose = False
+        self._release_log: Callable[[], object] = lambda: None
 
     def format_commands(self, ctx: Any, formatter: Any) -> None:  # noqa: ARG002 of typer
         with formatter.section("Commands"):
@@ -118,6 +123,9 @@ class _Commands(typer.core.TyperGroup):
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         if any(arg.encode(errors="ignore").decode() != arg for arg in args):  # the store and JSON refuse such a text
             ctx.fail("an argument is no text in UTF-8")
+        end = args.index("--") if "--" in args else len(args)
+        self._is_verbose = "-v" in args[:end]  # also behind the name of a command, where people write it
+        args = [arg for number, arg in enumerate(args) if arg != "-v" or number > end]
         return super().parse_args(ctx, args)
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
@@ -125,20 +133,38 @@ class _Commands(typer.core.TyperGroup):
             return args[0], _alone(args[1], module), args[1:]
         name, command, rest = super().resolve_command(ctx, args)
         if name != "version":  # `version` logs nothing, and need not wait for the import
-            from consumer.telemetry import log_to_standard_error  # noqa: PLC0415 - as `--help`
-
-            log_to_standard_error()  # `run` changes this, because a service logs to standard output
+            self._configure_log(name or "")
         return name, command, rest
+
+    def _configure_log(self, name: str) -> None:
+        """A command that prints a result for a person writes log lines only with -v, or if it fails."""
+        from consumer import telemetry  # noqa: PLC0415 - it imports structlog, which takes time
+
+        if self._is_verbose or name in LOGGING:
+            telemetry.log_to_standard_error()  # `run` changes this, because a service logs to standard output
+            self._release_log = lambda: None
+        else:
+            self._release_log = telemetry.hold_log().release
 
     def invoke(self, ctx: Any) -> Any:
         try:
-            return super().invoke(ctx)
+            return self._invoked(ctx)
         except NotPossible as error:
             fail(str(error), BAD_ANSWER)
         except StoreUnavailable as error:
             fail(f"the store does not answer ({error}): see store.url in the configuration", BAD_USE)
         except OrderflowError as error:
             fail(str(error), BAD_USE)
+
+    def _invoked(self, ctx: Any) -> Any:
+        """What the command returns. If it raises an error, the held log lines are written: they may say why."""
+        try:
+            return super().invoke(ctx)
+        except (typer.Exit, typer.Abort):  # the command has said what it has to say
+            raise
+        except Exception:
+            self._release_log()
+            raise
 
 
 def _print_version(wanted: bool) -> None:
@@ -158,6 +184,9 @@ app = group(
 
 @app.callback()
 def _every_command(
+    _verbose: Annotated[
+        bool, typer.Option("-v", help="Write log lines to standard error too. It may stand behind the command.")
+    ] = False,
     _version: Annotated[
         bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
     ] = False,

@@ -151,7 +151,7 @@ def _for_programs(found: Explanation, row: OrderRow, policy: Policy) -> dict[str
         "do": one.urgency,
         "needs_you_since": one.since,
         "deadline": one.deadline,
-        "deadline_of": _WAITED_FOR[ends[0]] if ends else None,
+        "deadline_of": ends[0] if ends else None,
     }
     reasons = [asdict(each) | {"commands": commands_in(each.cure)} for each in found.attention]
     return asdict(found) | urgency | {"attention": reasons}

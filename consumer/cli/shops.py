@@ -1,6 +1,5 @@
 """`orderflow shops`: the shops, and the switches of their effects."""
 
-from contextlib import nullcontext
 from dataclasses import asdict
 from typing import Annotated, Any
 
@@ -38,7 +37,7 @@ def shops_check(
     names: Annotated[list[str] | None, typer.Argument(metavar="[SHOP]...", help="By default every shop.")] = None,
     *,
     file: Config = FILE,
-    verbose: Annotated[bool, typer.Option("--verbose", help="Write log lines to standard error too.")] = False,
+    verbose: Annotated[bool, typer.Option("--verbose", help="Write log lines to standard error too, as -v.")] = False,
     as_json: Json = False,
 ) -> None:
     """Compare each shop's account at Mirakl with the configuration. Exit code 1 if something is wrong.
@@ -51,9 +50,11 @@ def shops_check(
     Example:
       orderflow shops check alpha
     """
-    from consumer.telemetry import without_log  # noqa: PLC0415 - it imports structlog, which takes time
+    if verbose:
+        from consumer.telemetry import log_to_standard_error  # noqa: PLC0415 - it imports structlog, which takes time
 
-    with opened(context, file) as session, nullcontext() if verbose else without_log():
+        log_to_standard_error()
+    with opened(context, file) as session:
         tables = session.settings.shops
         if unknown := sorted(set(names or ()) - set(tables)):
             raise NotPossible(f"the configuration has no shop {unknown[0]}")

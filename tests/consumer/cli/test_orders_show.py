@@ -25,7 +25,7 @@ def test_the_json_of_explain_says_what_a_person_has_to_do_and_until_when(desk: D
     desk.shows("WAITING_ACCEPTANCE")
     found = json_of("orders", "explain", "O-1")
     assert (found["do"], found["needs_you_since"]) == ("deadline", "2026-03-01T12:00:00+00:00")
-    assert (found["deadline"], found["deadline_of"]) == ("2026-03-03T00:00:00+00:00", "your answer")
+    assert (found["deadline"], found["deadline_of"]) == ("2026-03-03T00:00:00+00:00", "accept")
     (reason,) = found["attention"]
     assert reason["commands"] == [
         "orderflow orders accept O-1 --shop alpha --reason WHY",
