@@ -22,6 +22,7 @@ OrderflowError
     └── AccountFault           the remote refuses the account, not the request: wrong key, no right, budget spent
 """
 
+import errno
 from collections.abc import Collection, Mapping, Sequence
 from enum import StrEnum
 from typing import Final
@@ -30,6 +31,8 @@ from typing import Final
 NOT_SENT: Final = "not_sent"
 #: How many orders the text of an error names.
 _MOST_NAMED: Final = 5
+#: The errors of the operating system for a disk of this machine, or a quota of it, that is full.
+_NO_SPACE: Final = (errno.ENOSPC, errno.EDQUOT)
 
 
 class UnreadableReason(StrEnum):
@@ -246,7 +249,10 @@ class AccountFault(RemoteError):
 
 
 def cause_of(error: BaseException) -> Cause:
-    """Return the cause of an error. REMOTE for every RemoteError, whatever its `cause`. UNEXPECTED if none of ours."""
+    """Return the cause of an error. REMOTE for every RemoteError, whatever its `cause`.
+
+    An error that is none of ours is UNEXPECTED, but for a disk of this machine that is full.
+    """
     match error:
         case StoreUnavailable() | LogUnavailable():
             return error.cause
@@ -258,4 +264,5 @@ def cause_of(error: BaseException) -> Cause:
             return Cause.REMOTE
         case OrderflowError():
             return Cause.OTHER
-    return Cause.UNEXPECTED
+    is_full = isinstance(error, OSError) and error.errno in _NO_SPACE
+    return Cause.DISK_FULL if is_full else Cause.UNEXPECTED

@@ -38,6 +38,7 @@ class _Failing:
     began: float
     last: float
     cause: Cause
+    is_own: bool = False  # whether the process itself raised the last error: it is none of ours
     times: int = 0
     reported_at: float | None = None  # when it was last reported as an error; None: it is younger than FAILING_SECONDS
     seen: set[tuple[Cause, str]] = field(default_factory=set)  # causes and kinds of errors that have a line
@@ -74,6 +75,7 @@ class LoopWatch:
             self._threads.add((loop, instance))
             found = self._failing.setdefault((loop, instance), _Failing(now, now, cause))
             found.last, found.times, found.cause = now, found.times + 1, cause
+            found.is_own = not isinstance(error, OrderflowError)
             is_new = kind not in found.seen
             found.seen.add(kind)
             begins = found.reported_at is None and now - found.began >= FAILING_SECONDS
@@ -81,7 +83,7 @@ class LoopWatch:
             if begins or goes_on:
                 found.reported_at = now
         name = thread_name(loop, instance)
-        if is_new and isinstance(error, OrderflowError):
+        if is_new and (isinstance(error, OrderflowError) or cause != Cause.UNEXPECTED):
             log.warning("loop_failed", loop=name, cause=cause, error=str(error))
         elif is_new:
             log.error("loop_broken", loop=name, error=type(error).__name__, where=place_of(error))
@@ -93,15 +95,19 @@ class LoopWatch:
     def what_fails(self, own: Collection[Cause] = OWN_CAUSES) -> str:
         """Return the loops of which every thread fails for a cause in `own`, in words; an empty text if none does.
 
-        If one thread of several fails, the others do its work, and the process stays useful.
+        The cause of an error that is none of ours is always the process's own: no store, log or remote reported it. If
+        one thread of several fails, the others do its work, and the process stays useful.
         """
         with self._lock:
-            fail = {at: one.cause for at, one in self._failing.items() if one.reported_at is not None}
+            fail = {
+                at: one.cause
+                for at, one in self._failing.items()
+                if one.reported_at is not None and (one.is_own or one.cause in own)
+            }
             found = [
                 (loop, fail[loop, instance])
                 for loop, instance in sorted(self._threads)
-                if fail.get((loop, instance)) in own
-                and all(fail.get(at) in own for at in self._threads if at[0] == loop)
+                if all(at in fail for at in self._threads if at[0] == loop)
             ]
         words = ", ".join(f"{loop} ({cause})" for loop, cause in dict.fromkeys(found))
         return f"failing for {FAILING_SECONDS:.0f} s: {words}" if words else ""

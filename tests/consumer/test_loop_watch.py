@@ -1,5 +1,6 @@
 """A loop that fails is one line when it begins, one while it lasts, one when it is over, and a metric."""
 
+import errno
 from collections.abc import Mapping
 
 import pytest
@@ -101,6 +102,21 @@ def test_a_remote_or_a_server_that_fails_is_no_fault_of_the_process() -> None:
     assert watch.what_fails() == ""
 
 
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT])
+def test_a_full_disk_of_this_machine_is_named_and_makes_the_process_unready(number: int) -> None:
+    clock, told = StillClock(), Told()
+    watch = LoopWatch(clock, told)
+    with capture_logs() as lines:
+        fail(watch, clock, 62, OSError(number, "No space left on device", "/tmp"))
+    assert [(line["event"], line["cause"]) for line in lines] == [
+        ("loop_failed", Cause.DISK_FULL),
+        ("loop_failing", Cause.DISK_FULL),
+    ]
+    assert "/tmp" in str(lines[0]["error"])
+    assert told.failing == [("worker", {Cause.DISK_FULL: 1})]
+    assert watch.what_fails() == "failing for 60 s: worker (disk_full)"
+
+
 def test_each_kind_of_unexpected_error_has_one_line_with_its_place() -> None:
     clock = StillClock()
     watch = LoopWatch(clock, Told())
@@ -124,6 +140,8 @@ def test_each_kind_of_unexpected_error_has_one_line_with_its_place() -> None:
         (ConfigError("x"), Cause.CONFIG),
         (Retryable("OR11", "timeout"), Cause.REMOTE),
         (KeyError("x"), Cause.UNEXPECTED),
+        (OSError(errno.ENOSPC, "x"), Cause.DISK_FULL),
+        (OSError(errno.EPERM, "x"), Cause.UNEXPECTED),
     ],
 )
 def test_every_error_has_a_cause_of_the_closed_set(error: Exception, cause: Cause) -> None:
