@@ -62,6 +62,8 @@ LEAST_ON_A_PAGE: Final = 3
 MAX_PAGES: Final = 5_000
 #: A run that waits for a page may go on until this time after it began. Then its first pages are too old.
 PAUSED_LONGEST: Final = timedelta(hours=1)
+#: Stands for the ids of all unusable orders that have none, or none that can be read. It is not JSON, as every id is.
+_NO_ID: Final = b"no id"
 #: An order that the consumer could not use is published again after this time, or when it changes.
 DEAD_FOR: Final = timedelta(days=1)
 
@@ -396,21 +398,51 @@ class Poller:
 
     def _dead_letter(self, found: Sequence[DeadLetter], read_at: datetime, result: PollResult) -> None:
         """Store these dead letters. Every run reads an unusable order again, but stores it only from time to time."""
-        dead_letters = [one for one in found if not self._published.has(one.digest, one.reason, read_at)]
-        if not dead_letters:
+        new = [
+            (one, orders)
+            for one, orders in _one_of_each(found)
+            if not self._published.has(f"{one.reason}:{one.digest}", one.reason, read_at)
+        ]
+        if not new:
             return
-        self._store_dead_letters(dead_letters)
-        for one in dead_letters:
+        self._store_dead_letters([one for one, _ in new])
+        for one, orders in new:
             log.warning("dead_lettered", shop=self._shop, reason=one.reason, detail=one.detail)
-            result.dead_letters[one.reason] += 1
-            self._published.add(one.digest, one.reason, self._clock.now())
+            result.dead_letters[one.reason] += orders
+            self._published.add(f"{one.reason}:{one.digest}", one.reason, self._clock.now())
 
     def _dead_letter_of(self, raw: bytes, read_at: datetime, number: int, reason: str, detail: str) -> DeadLetter:
-        place, digest = f"OR11 of {read_at.isoformat()}, order {number + 1}", identity(raw)
-        with suppress(Unreadable):
-            order_id = member(raw[:LONGEST_ORDER], "order_id")  # of a longer one it cannot be read
-            digest = identity(raw, order_id if order_id.strip(b'" ') not in (b"", b"null") else None)
-        return DeadLetter(source_of(POLL, self._shop), place, reason, detail, digest, None, raw)
+        place = f"OR11 of {read_at.isoformat()}, order {number + 1}"
+        return DeadLetter(source_of(POLL, self._shop), place, reason, detail, _identity_of(raw), None, raw)
+
+
+def _one_of_each(found: Sequence[DeadLetter]) -> list[tuple[DeadLetter, int]]:
+    """Return the first of each identity and reason, and how many there are. If there are several, its detail says so.
+
+    The orders of a page that have no id are one for each reason. A page may have MOST_ORDERS of them.
+    """
+    found_of: dict[tuple[str, str], list[DeadLetter]] = {}
+    for one in found:
+        found_of.setdefault((one.digest, one.reason), []).append(one)
+    return [(_counted(same[0], len(same)), len(same)) for same in found_of.values()]
+
+
+def _counted(one: DeadLetter, orders: int) -> DeadLetter:
+    return one if orders == 1 else replace(one, detail=f"{one.detail} ({orders} orders of one page)".strip())
+
+
+def _identity_of(raw: bytes) -> str:
+    """Return the digest of an unusable order's id. Those that have none, or none that can be read, share one digest.
+
+    An order that is too long to be parsed has the digest of its content. A page has room for few of these.
+    """
+    if len(raw) > LONGEST_ORDER:
+        return identity(raw)
+    with suppress(Unreadable):
+        shown = member(raw, "order_id")
+        if shown.strip(b'" ') not in (b"", b"null"):
+            return identity(raw, shown)
+    return identity(raw, _NO_ID)
 
 
 def _id_and_digest(raw: bytes, read_at: datetime) -> tuple[str, str]:

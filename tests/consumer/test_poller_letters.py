@@ -83,6 +83,40 @@ def test_an_unusable_order_whose_content_changes_is_one_dead_letter(rig: Rig) ->
     assert json.loads(letter.value)["x"] == 3
 
 
+def page_of(*orders: bytes) -> Callable[[OrdersPage], OrdersPage]:
+    body = b'{"orders":[' + b",".join(orders) + b'],"total_count":%d}' % len(orders)
+    return lambda page: OrdersPage(body, page.read_at, page.server_time)
+
+
+def test_the_orders_of_a_page_that_have_no_id_are_one_dead_letter_for_each_reason(rig: Rig) -> None:
+    """A page of 1,000 of them was 1,000 dead letters, and each read of it 1,000 more if its content changed."""
+    mirakl, poller = watched(rig)
+    deep = b"[" * 100_000 + b"]" * 100_000
+    for price in (b"1", b"2"):
+        without = [b'{"order_id":"","order_state":"SHIPPING","n":%d,"x":%s}' % (n, price) for n in range(900)]
+        mirakl.after = page_of(*without, *[b'{"order_id":null,"n":%d,"x":%s}' % (n, deep) for n in range(10)])
+        with capture_logs() as lines:
+            outcome = poller.run()
+        assert dict(outcome.dead_letters) == {"missing_field": 900, "not_json": 10}
+        assert [line["detail"] for line in lines] == ["order_id (900 orders of one page)", "(10 orders of one page)"]
+        rig.clock.advance(660)
+    assert [(one.reason, one.times) for one in dead_letters(rig)] == [("missing_field", 2), ("not_json", 2)]
+    mirakl.after = lambda page: page
+    fill(rig, 3)
+    assert poller.run().new == 3
+
+
+def test_an_order_with_two_reasons_is_counted_once_in_ten_minutes_for_each(rig: Rig) -> None:
+    mirakl, poller = watched(rig)
+    bad = [b'{"order_id":""}', b'{"order_id":"","x":' + b"[" * 100_000 + b"]" * 100_000 + b"}"]
+    mirakl.after = page_of(*bad)
+    counted = 0
+    for _ in range(5):
+        counted += sum(poller.run().dead_letters.values())
+        rig.clock.advance(60)
+    assert counted == 2
+
+
 def test_an_order_that_is_too_long_is_a_dead_letter_and_is_never_parsed(rig: Rig) -> None:
     fill(rig, 3)
     mirakl, poller = watched(rig)
