@@ -13,6 +13,7 @@ from enum import StrEnum
 from typing import Final
 
 from adapters.errors import Cause
+from adapters.remotes.http import CallOutcome
 from adapters.store.counts import LIVE_STATES
 from adapters.store.dead_letters import (
     CALLBACK,
@@ -33,6 +34,7 @@ from consumer.metrics.labels import (
     OTHER,
     OUTCOMES,
     POLL_RESULTS,
+    SEPARATE_RIGHTS,
     SYSTEMS,
 )
 from consumer.retry import TryResult
@@ -138,12 +140,9 @@ def _each_edge(configured: Configured) -> Iterable[Series]:
 
 def _each_alerted_outcome(configured: Configured) -> Iterable[Series]:
     calls = [(Remote.MIRAKL, "OR11"), *((kind.remote, kind.call) for kind in CommandKind)]
-    return (
-        (system, shop, operation, outcome)
-        for shop in configured.shops
-        for system, operation in calls
-        for outcome in ALERTED_OUTCOMES
-    )
+    series = [(system, operation, outcome) for system, operation in calls for outcome in ALERTED_OUTCOMES]
+    series += [(Remote.MIRAKL, operation, CallOutcome.FORBIDDEN) for operation in SEPARATE_RIGHTS]
+    return ((system, shop, operation, outcome) for shop in configured.shops for system, operation, outcome in series)
 
 
 def _each_event(configured: Configured) -> Iterable[Series]:

@@ -35,6 +35,8 @@ ALERTED_OUTCOMES: Final = (
     CallOutcome.TIMEOUT,
     CallOutcome.NETWORK,
 )
+#: Reads for which a key often lacks the right. The first refusal has to be seen.
+SEPARATE_RIGHTS: Final = ("M11", "SH21", "SH12")
 #: The calls of the service to each remote, as the adapters name them. Those of the command line are not counted.
 OPERATIONS: Final[Mapping[str, tuple[str, ...]]] = {
     Remote.MIRAKL: ("OR11", "OR21", "OR23", "OR24", "M11", "SH21", "SH12", "PC01", "A01"),
@@ -46,7 +48,14 @@ COMMANDS: Final = tuple(CommandKind)
 DEADLINES: Final = tuple(DeadlineKind)
 #: What a poll finds of an order (hooks.PollResult).
 POLL_RESULTS: Final = ("new", "changed", "same")
-ALERTED_CALLBACK_RESULTS: Final = (CallbackResult.TAKEN, CallbackResult.NOT_AUTHENTIC, CallbackResult.UNREADABLE)
+ALERTED_CALLBACK_RESULTS: Final = (
+    CallbackResult.TAKEN,
+    CallbackResult.NOT_AUTHENTIC,
+    CallbackResult.UNREADABLE,
+    CallbackResult.UNVERIFIABLE,
+    CallbackResult.TOO_LARGE,
+    CallbackResult.LOG_UNAVAILABLE,
+)
 DEAD_LETTER_SOURCES: Final = ("a topic", POLL, CALLBACK)
 DEAD_LETTER_REASONS: Final = (
     *sorted(UnreadableReason),

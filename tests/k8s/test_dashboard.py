@@ -11,7 +11,7 @@ import pytest
 
 from consumer.metrics.definitions import METRICS, Type
 from tests.k8s.rendering import K8S
-from tests.k8s.test_alerts import RECORDED
+from tests.k8s.test_alerts import RECORDED, RULES, metrics_in, values_in
 
 BOARD: Final[dict[str, Any]] = json.loads((K8S / "monitoring/dashboards/orderflow.json").read_text())
 QUERIES: Final[dict[str, str]] = {
@@ -20,7 +20,7 @@ QUERIES: Final[dict[str, str]] = {
 VARIABLES: Final = [one["name"] for one in BOARD["templating"]["list"]]
 
 
-def metrics_in(expr: str) -> dict[str, str]:
+def series_in(expr: str) -> dict[str, str]:
     """Each name of a series in the expression, and the metric that exports it. Recording rules are left out."""
     names = set(re.findall(r"(?<![\w:])orderflow_\w+", expr))
     return {name: name.removesuffix("_bucket") for name in names}
@@ -29,16 +29,16 @@ def metrics_in(expr: str) -> dict[str, str]:
 @pytest.mark.parametrize("name", QUERIES)
 def test_a_query_reads_metrics_and_labels_that_exist(name: str) -> None:
     expr = QUERIES[name]
-    for series, metric in metrics_in(expr).items():
+    for series, metric in series_in(expr).items():
         assert metric in METRICS
         assert (METRICS[metric].type is Type.HISTOGRAM) == series.endswith("_bucket")
         if METRICS[metric].type in (Type.COUNTER, Type.HISTOGRAM):
             assert re.search(rf"rate\({series}\{{[^}}]*\}}\[\$__rate_interval\]\)", expr)
     recorded = set(re.findall(r"shop:\w+:\w+", expr))
     assert recorded - set(RECORDED) == set()
-    if not metrics_in(expr):
+    if not series_in(expr):
         return
-    have = {label for metric in metrics_in(expr).values() for label in METRICS[metric].labels} | {
+    have = {label for metric in series_in(expr).values() for label in METRICS[metric].labels} | {
         "le",
         "pod",
         "namespace",
@@ -73,3 +73,19 @@ def test_prometheus_can_parse_every_query(tmp_path: Path) -> None:
     command = ["promtool", "check", "rules", "rules.yaml"]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False, timeout=60)
     assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("name", QUERIES)
+def test_a_query_selects_values_that_exist(name: str) -> None:
+    for metric, label, value in values_in(QUERIES[name]):
+        known = METRICS[metric.removesuffix("_bucket")].labels.get(label)
+        assert known is None or value in known, f"{metric} has no {label} {value}"
+
+
+def test_every_metric_that_an_alert_reads_is_on_the_dashboard() -> None:
+    """At night a person who has the page opens the dashboard next, and wants to see what the alert saw."""
+    shown = " ".join(
+        [*QUERIES.values(), *(RECORDED[one] for expr in QUERIES.values() for one in RECORDED if one in expr)]
+    )
+    read = {metric for rule in RULES.values() for metric in metrics_in(rule["expr"])}
+    assert {one for one in read if one not in shown} == set()

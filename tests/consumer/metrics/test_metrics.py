@@ -204,6 +204,13 @@ def test_what_alerts_read_exists_from_the_start() -> None:
             )
             for outcome in ALERTED_OUTCOMES
         ]
+        expected += [
+            (
+                "orderflow_api_requests_total",
+                {"system": "mirakl", "shop": shop, "operation": operation, "outcome": "403"},
+            )
+            for operation in ("M11", "SH21", "SH12")
+        ]
         expected += [("orderflow_poll_last_success_timestamp_seconds", {"shop": shop})]
         expected += [("orderflow_poll_orders_total", {"shop": shop, "result": r}) for r in ("new", "changed", "same")]
     assert [(name, labels) for name, labels in expected if value(metrics, name, **labels) != 0.0] == []
