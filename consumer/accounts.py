@@ -11,11 +11,15 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from typing import Final
 
 from adapters.ports import Clock
 from adapters.store.lanes import Lane
 from consumer.circuit import Circuit, RefusedCall
 from statemachine.commands import CommandKind, Remote
+
+#: The kinds of calls to each remote. A worker of fifty shops asks it a hundred times for each claim.
+_KINDS: Final = {remote: [kind for kind in CommandKind if kind.remote is remote] for remote in Remote}
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -57,7 +61,8 @@ class Account:
             self.operations_paused_until.get(operation),
             circuit.paused_until if circuit else None,
         )
-        return max((until for until in pauses if until is not None), default=None)
+        known = [until for until in pauses if until is not None]
+        return max(known) if known else None
 
     def circuit_is_open(self) -> bool:
         """Whether the circuit of any operation is open."""
@@ -84,12 +89,13 @@ class Accounts:
 
     def paused_lanes(self) -> list[Lane]:
         """Return the lanes of which no command must be claimed now."""
+        now = self._clock.now()
         with self._lock:
             return [
                 Lane(key.shop, kind)
-                for key in self.by_key
-                for kind in CommandKind
-                if kind.remote == key.remote and self._seconds_paused(key, kind.operation)
+                for key, account in self.by_key.items()
+                for kind in _KINDS[key.remote]
+                if (until := account.call_paused_until(kind.operation)) is not None and until > now
             ]
 
     def failing_lanes(self, for_at_least: timedelta) -> dict[Lane, datetime]:

@@ -102,7 +102,8 @@ class Claims:
 
     def _look(self, now: datetime, paused: Sequence[Lane], most: int) -> dict[Lane, int]:
         """Return how many commands to claim of which lanes. Empty if none is due, or if no account has room for one."""
-        lanes = [lane for lane in self._lanes if lane not in set(paused)]
+        resting = set(paused)
+        lanes = [lane for lane in self._lanes if lane not in resting] if resting else self._lanes
         seen = lane_rows.look(self._store, lanes, paused, now)
         while seen.orphans and lane_rows.adopt(self._store):
             seen = lane_rows.look(self._store, lanes, paused, now)
