@@ -397,6 +397,14 @@ def test_only_the_process_that_holds_the_lease_publishes(open_store: OpenStore) 
     assert other.turn() == 10.0
     assert world.log.values == []
     mine = RelayLoop(world.relay, partial(world.leases.take, RELAY), 10.0)
-    assert mine.turn() == 0.0
     assert mine.turn() == IDLE_SECONDS
     assert world.log.values == [b"1"]
+
+
+def test_the_relay_rests_unless_more_than_a_batch_may_wait(open_store: OpenStore) -> None:
+    world = World(open_store())
+    for number in range(BATCH + 1):
+        world.add(str(number))
+    loop = RelayLoop(world.relay, partial(world.leases.take, RELAY), 10.0)
+    assert [loop.turn() for _ in range(2)] == [0.0, IDLE_SECONDS]
+    assert len(world.log.values) == BATCH + 1
