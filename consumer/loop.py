@@ -330,9 +330,9 @@ class Consumer:
     def _passed(self, records: Sequence[Record], applied: list[Applied], batch: Batch) -> None:
         """Remember that these records were stored, log their dead letters, and call the hooks."""
         self._patience.success()
-        for record in records:
-            self._positions[record.partition] = record.offset + 1
-            self._applied_until[record.partition] = record.published_at
+        for last in {record.partition: record for record in records}.values():
+            self._positions[last.partition] = last.offset + 1
+            self._applied_until[last.partition] = last.published_at
         self._limit.count(batch.dead_letters)
         for one in batch.dead_letters:
             write = log.error if one.reason in (NOT_APPLICABLE, SET_ASIDE) else log.warning

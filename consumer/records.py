@@ -9,7 +9,6 @@ from adapters.errors import Unreadable, UnreadableReason
 from adapters.messages.cloudevents import from_record
 from adapters.ports import Record, RecordHeaders
 from adapters.store import journal as journal_rows
-from adapters.store import orders as order_rows
 from adapters.store.dead_letters import QUARANTINED, DeadLetter, identity
 from adapters.store.transaction import Store
 from consumer.apply import Batch
@@ -87,10 +86,8 @@ def _repeats(store: Store, sealed: Sequence[Sealed]) -> set[Sealed]:
     if not sealed:
         return set()
     with store.transaction() as tx:
-        known = journal_rows.known(tx, sealed)
-        found = [one for one in sealed if (one.source, one.event_id) in known]
-        keys = order_rows.keys_of(tx, {(one.shop, one.order_id) for one in found}) if found else {}
-    return {one for one in found if keys.get((one.shop, one.order_id)) == known[one.source, one.event_id]}
+        known = journal_rows.known_orders(tx, sealed)
+    return {one for one in sealed if known.get((one.source, one.event_id)) == (one.shop, one.order_id)}
 
 
 def dead_letter(record: Record, reason: str, detail: str, *, is_read: bool = False) -> DeadLetter:

@@ -15,7 +15,7 @@ from adapters.messages.fields import Instant, Loose, Message, Text
 from adapters.messages.identity import digests_of
 from adapters.messages.json_slices import load_object
 from adapters.messages.references import digest_of, references_of
-from adapters.messages.text import instant, iso, usable_id, web_url
+from adapters.messages.text import instant_of_text, iso, usable_id, web_url
 from statemachine.events import Event, Sealed, Trigger
 from statemachine.facts import EPOCH, Line, Snapshot, Tracking, Withdrawn, rank_of
 from statemachine.joining import snapshot_facts
@@ -253,7 +253,7 @@ def seal_snapshot(
     shop = attribute(event.extensions, "shop")
     if shop not in shop_names:
         raise Unreadable(UnreadableReason.UNKNOWN_SHOP)
-    read_at = instant(attribute(event.extensions, "readat"))
+    read_at = instant_of_text(attribute(event.extensions, "readat"))
     if read_at is None:
         raise Unreadable(UnreadableReason.BAD_FIELD, "readat")
     opened = partial(_opened, event, data, shop, read_at, left_out.get(shop, ()))

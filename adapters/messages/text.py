@@ -1,7 +1,9 @@
 """Texts, identifiers and instants of the outside world, made safe to store."""
 
 import re
+from collections.abc import Callable
 from datetime import UTC, datetime, tzinfo
+from functools import lru_cache
 from hashlib import sha256
 from typing import Final
 
@@ -55,6 +57,11 @@ def instant(value: object) -> datetime | None:
     """
     read = local_instant(value)
     return None if read is None else in_zone(read, UTC)
+
+
+#: `instant` of a text. The last answers are kept: the time of a snapshot's event is also that of its read, and all
+#: orders of one page have the same.
+instant_of_text: Final[Callable[[str], datetime | None]] = lru_cache(maxsize=16)(instant)
 
 
 def local_instant(value: object) -> datetime | None:

@@ -42,11 +42,25 @@ class JournalRow:
 # -- Writes ------------------------------------------------------------------------------------------------------
 
 
-def known(tx: Transaction, events: Sequence[Event | Sealed]) -> dict[tuple[str, str], int]:
+def known(tx: Transaction, events: Sequence[Event]) -> dict[tuple[str, str], int]:
     """Return the order's key, by source and event id, of the events that the journal holds already."""
     wanted = bulk.pairs(tx, {(event.event_id, event.source) for event in events})
     rows = tx.execute(_known(is_sqlite=tx.is_sqlite), wanted).all()
     return {(source, event_id): order_key for source, event_id, order_key in rows}
+
+
+def known_orders(tx: Transaction, events: Sequence[Sealed]) -> dict[tuple[str, str], tuple[str, str]]:
+    """Return shop and id of the order, by source and event id, of the events that the journal holds already."""
+    wanted = bulk.pairs(tx, {(event.event_id, event.source) for event in events})
+    rows = tx.execute(_known_orders(is_sqlite=tx.is_sqlite), wanted).all()
+    return {(source, event_id): (shop, order_id) for source, event_id, shop, order_id in rows}
+
+
+@cache
+def _known_orders(*, is_sqlite: bool) -> sa.Select[Any]:
+    c, o = s.journal.c, s.orders.c
+    wanted = bulk.in_pairs(c.event_id, c.source, is_sqlite=is_sqlite)
+    return sa.select(c.source, c.event_id, o.shop, o.order_id).join(s.orders, o.id == c.order_key).where(wanted)
 
 
 @cache
