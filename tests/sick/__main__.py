@@ -13,7 +13,7 @@ import signal
 import sys
 import time
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -115,6 +115,7 @@ def as_json(results: Sequence[Result]) -> list[dict[str, Any]]:
             "others_seconds": round(one.others_seconds, 2),
             "answer_seconds": round(one.answer_seconds, 3),
             "settled_seconds": round(one.settled_seconds, 1),
+            "memory": {name: asdict(found) for name, found in one.memory.items()},
             "not_ready": list(one.not_ready),
             "signs": one.signs,
             "passed": one.passed,

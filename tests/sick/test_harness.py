@@ -11,10 +11,11 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 import pytest
 
 from adapters.simulators.books import Effect
+from tests.sick.__main__ import as_json
 from tests.sick.proxy import Manner, Proxy
-from tests.sick.run import Result, Usual, judge_times
+from tests.sick.run import MEMORY_BYTES, PEAK_BYTES, Result, Usual, judge_memory, judge_times
 from tests.sick.table import ALL, BY_NAME
-from tests.sick.watch import Probe, Seen, at_share, series
+from tests.sick.watch import Memory, Probe, Seen, at_share, series
 from tests.sick.waves import life, lives_of, took_of
 from tests.support import Meanwhile
 
@@ -134,6 +135,24 @@ def test_times_are_compared_with_the_slower_of_the_usual_ones() -> None:
     late = played()
     judge_times(late, Usual(3.0, {"/metrics": 1.0}))
     assert late.late == ["an order of others took 6.0 s, usual are 3.0 s", "/live takes 300 ms, usual are 50 ms"]
+
+
+def test_memory_may_be_used_for_a_moment_and_not_be_kept() -> None:
+    result = Result(ALL[0])
+    judge_memory(
+        result,
+        {
+            "a": Memory(10, 10 + PEAK_BYTES, 10 + MEMORY_BYTES),
+            "b": Memory(10, 11 + MEMORY_BYTES, 11 + MEMORY_BYTES),
+            "c": Memory(10, 11 + PEAK_BYTES, 10),
+        },
+    )
+    assert result.wrong == [
+        f"the memory of b grew by {MEMORY_BYTES + 1:,} bytes",
+        f"the memory of c grew by {PEAK_BYTES + 1:,} bytes for a moment",
+    ]
+    (one,) = as_json([result])
+    assert one["memory"]["a"] == {"first": 10, "most": 10 + PEAK_BYTES, "last": 10 + MEMORY_BYTES}
 
 
 def test_every_sickness_has_a_name_of_its_own() -> None:

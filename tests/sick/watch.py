@@ -29,6 +29,15 @@ class Probe:
     wrong: str = ""  # what /live or /ready says
 
 
+@dataclass(frozen=True, slots=True)
+class Memory:
+    """The memory of a process, in bytes: at the first look, at most, and at the last look."""
+
+    first: int
+    most: int
+    last: int
+
+
 @dataclass(slots=True)
 class Seen:
     """All that was seen in one time. Metrics: by process and series, the first and the highest value."""
@@ -39,7 +48,7 @@ class Seen:
     lines: list[dict[str, Any]] = field(default_factory=list)
     bytes_logged: int = 0
     ended: dict[str, int] = field(default_factory=dict)  # process: exit status
-    memory: dict[str, tuple[int, int]] = field(default_factory=dict)  # process: bytes at first, and at most
+    memory: dict[str, Memory] = field(default_factory=dict)  # by process
 
     def logged(self, event: str, **fields: str) -> list[dict[str, Any]]:
         """The lines of this event whose fields contain these texts."""
@@ -64,10 +73,6 @@ class Seen:
     def wrong(self, path: str = "/ready") -> set[str]:
         """What a probe said is wrong."""
         return {one.wrong for one in self.probes if one.path == path and one.wrong}
-
-    def memory_grew(self) -> dict[str, int]:
-        """By how many bytes the memory of each process grew."""
-        return {name: most - first for name, (first, most) in self.memory.items()}
 
     def slowest(self, share: float, leave_out: Collection[str] = ()) -> dict[str, float]:
         """For each path: the time within which this share of the answers came. `leave_out`: processes."""
@@ -149,8 +154,8 @@ class Watch:
     def _weigh(self, member: Member) -> None:
         with suppress(psutil.Error):
             now = psutil.Process(member.process.pid).memory_info().rss
-            first, most = self.seen.memory.get(member.name, (now, now))
-            self.seen.memory[member.name] = (first, max(most, now))
+            before = self.seen.memory.get(member.name, Memory(now, now, now))
+            self.seen.memory[member.name] = Memory(before.first, max(before.most, now), now)
 
     def _keep(self, member: str, found: Mapping[str, float]) -> None:
         for name, value in found.items():
