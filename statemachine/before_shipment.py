@@ -7,6 +7,7 @@ facts keep the contents of the newest read before the shipment, once a later one
 
 from collections.abc import Iterable
 from dataclasses import replace
+from typing import Final
 
 from statemachine.asked_once import asked_once
 from statemachine.facts import (
@@ -22,6 +23,8 @@ from statemachine.facts import (
 from statemachine.reads_kept import LastOpen
 
 _Contents = tuple[tuple[str, str], ...]
+#: Among the contents of these reads, followed by the id of a line: the number of its pieces.
+PIECES: Final = "pieces of "
 
 
 def is_before_shipment(read: Snapshot) -> bool:
@@ -40,25 +43,29 @@ def last_open(newest: Snapshot | None, *known: Facts) -> LastOpen | None:
     if newest is None or not newest.is_compared or is_before_shipment(newest):
         return None
     last = max(_last_of(known), default=None)
-    return last and replace(last, contents=_apart(last.contents, newest.contents))
+    return last and replace(last, contents=_apart(last.contents, contents_of(newest)))
 
 
 def _last_of(known: Iterable[Facts]) -> list[LastOpen]:
     """Of each of these the newest read before the shipment, if it is known, with all its contents."""
-    found = []
-    for facts in known:
-        if facts.snapshot is not None and is_before_shipment(facts.snapshot):
-            found.append(LastOpen(*age_of(facts.snapshot), tuple(sorted(facts.snapshot.contents))))
-        elif facts.snapshot is not None and facts.last_open is not None:
-            found.append(_whole(facts.last_open, facts.snapshot.contents))
-    return found
+    return [last for facts in known if (last := compared(facts))]
 
 
 @asked_once
 def compared(facts: Facts) -> LastOpen | None:
     """The newest read before the shipment, with all its contents. None: it is not known, because an earlier version
     stored the order as shipped, or no read showed the order earlier."""
-    return next(iter(_last_of((facts,))), None)
+    if facts.snapshot is None:
+        return None
+    if is_before_shipment(facts.snapshot):
+        return LastOpen(*age_of(facts.snapshot), contents_of(facts.snapshot))
+    return facts.last_open and _whole(facts.last_open, contents_of(facts.snapshot))
+
+
+def contents_of(read: Snapshot) -> _Contents:
+    """The contents of a read, with the pieces of its lines."""
+    pieces = {PIECES + line.id: "?" if line.quantity is None else f"{line.quantity}" for line in read.lines}
+    return tuple(sorted((dict(read.contents) | pieces).items()))
 
 
 def _apart(contents: _Contents, shown: _Contents) -> _Contents:

@@ -1,10 +1,10 @@
 """What Mirakl changed of an order that the OMS has or may have, compared with what the OMS got."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Final
 
-from statemachine.before_shipment import compared
+from statemachine.before_shipment import PIECES, compared
 from statemachine.commands import Policy
 from statemachine.facts import (
     AFTER_SHIPPING,
@@ -20,13 +20,14 @@ from statemachine.facts import (
 )
 from statemachine.in_oms import changed_contents, has_left, is_confirmed_by_us, is_done_in_oms, is_to_be_sent
 from statemachine.occurrences import MESSAGE, Begun, last_without
+from statemachine.other_values import LEFT_OUT, shown_since
 from statemachine.parcels import sent_more_at
 from statemachine.payloads import import_known, may_be_in_oms, our_payloads, what_oms_got
 from statemachine.readings import in_parcels, is_sent, lines_left_out
 from statemachine.reads_kept import LastOpen
 from statemachine.reason_of_order import Attention
 from statemachine.reasons import Reason
-from statemachine.settled import Pieces, is_taken_out, named, pieces_now, settled_pieces, taken_out
+from statemachine.settled import Pieces, is_taken_out, named, pieces_now, settle_of_line, settled_pieces, taken_out
 from statemachine.states import State
 from statemachine.stops import left_though_taken_back, let_go_again
 
@@ -56,6 +57,9 @@ def _changed_lines(facts: Facts, snapshot: Snapshot, state: State) -> tuple[dict
     now, or (6) Mirakl shows more pieces, or (7) a part that a person settled as withdrawn is not withdrawn any more, or
     (8) a person settled that it or a part was taken out, and only our OR24 marked it shipped.
 
+    If Mirakl shows as many pieces as before, but reads since showed another number or left the line out, and no person
+    settled that, then the OMS may have that number: it counts as a number before (`_shown_between`).
+
     Before means: in what the import sent (if somebody else sent it: in the baseline) or, if a person settled a change
     of the line since, in what the settle names. If the OMS may have got one of several payloads, each counts. What was
     withdrawn before our import does not count, because the person who released the import knew it. In SHIPPED a line
@@ -64,7 +68,8 @@ def _changed_lines(facts: Facts, snapshot: Snapshot, state: State) -> tuple[dict
     """
     fewer, more, in_oms = dict[str, str](), dict[str, str](), pieces_in_oms(facts, snapshot)
     for shown in (*snapshot.lines, *lines_left_out(facts)):
-        befores = in_oms.get(shown.id, ())
+        befores = [*in_oms.get(shown.id, ())]
+        befores += _shown_between(facts, shown, befores)
         left_wrongly = state is State.SHIPPED and bool(befores) and left_though_taken_back(facts, shown)
         line = _unmarked(shown) if left_wrongly else shown
         now = pieces_now(snapshot, line)
@@ -84,6 +89,19 @@ def _changed_lines(facts: Facts, snapshot: Snapshot, state: State) -> tuple[dict
             if grown := [one for one in befores if one.is_settled and one.number and now.is_more_than(one)]:
                 more[line.id] = named(line.id, now, grown[0])
     return fewer, more
+
+
+def _shown_between(facts: Facts, line: Line, befores: Sequence[Pieces]) -> list[Pieces]:
+    """Other numbers of pieces that reads showed since the OMS got the line, if Mirakl shows the number before again.
+
+    If none is to be sent for a time because the line is taken back, go_on_in_oms asks (stops.py).
+    """
+    got = what_oms_got(facts) if facts.other_values and befores and line.is_owed else ()  # most orders have none
+    if not got or any(one.number != line.quantity for one in befores):
+        return []
+    settle = settle_of_line(facts, got[0].at, line.id)
+    values = shown_since(facts, PIECES + line.id, got[0], settle)
+    return [Pieces(0 if one == LEFT_OUT else int(one)) for one in values if one not in ("?", "0")]
 
 
 def _unmarked(line: Line) -> Line:

@@ -9,7 +9,7 @@ from enum import StrEnum
 from typing import Final
 
 from statemachine.asked_once import KeepsAnswers
-from statemachine.reads_kept import LastOpen, NotShown
+from statemachine.reads_kept import LastOpen, NotShown, Shown
 
 #: Before every instant that a remote can name.
 EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
@@ -461,6 +461,8 @@ class Facts(KeepsAnswers):
     not_shown: tuple[NotShown, ...] = ()
     #: The newest read before the shipment. None while that is the newest read, and if it is not known.
     last_open: LastOpen | None = None
+    #: Values that reads before the shipment showed and the newest of these reads does not show (other_values.py).
+    other_values: tuple[Shown, ...] = ()
     #: (Mirakl's state, the earliest start of a read that showed it), of the two states in which the seller has to act.
     seen: tuple[tuple[str, datetime], ...] = ()
     #: (why the OMS must not send the order, when Mirakl last showed that). stops.py has the words.

@@ -7,6 +7,7 @@ from typing import Final
 from statemachine.before_shipment import compared
 from statemachine.commands import CommandKind, Policy
 from statemachine.facts import AFTER_SHIPPING, DEBIT, EPOCH, EVERY_LINE, PAY_ON_SHIPMENT, VOUCHED, Facts, Line
+from statemachine.other_values import shown_since
 from statemachine.parcels import sent_more_at
 from statemachine.payloads import what_oms_got
 from statemachine.readings import (
@@ -22,7 +23,7 @@ from statemachine.readings import (
     parts_in_oms,
 )
 from statemachine.receipts import repeats
-from statemachine.settled import settled_contents, settled_pieces
+from statemachine.settled import settle_of_content, settled_contents, settled_pieces
 
 #: Statuses in which the OMS makes nothing: a question, canceled, on hold (docs/kornitx.md 8.1).
 STANDING_STILL: Final = (32, 128, 256)
@@ -84,13 +85,22 @@ def is_to_be_sent(facts: Facts, line: Line) -> bool:
 def changed_contents(facts: Facts) -> dict[str, str]:
     """The contents (`Handover.contents`) of which the newest read before the shipment shows another than the OMS has or
     may have, each with the digest of what the OMS has: of what it got, or of the newest settle since, because a person
-    who settles a change has told the OMS."""
+    who settles a change has told the OMS.
+
+    If reads since showed another value that no person settled, the OMS may have that one, so the content is named too.
+    """
     shown = compared(facts)
     now = dict(shown.contents if shown else ())
     found: dict[str, str] = {}
     for got in what_oms_got(facts):
         has = dict(got.contents) | settled_contents(facts, got.at)
         found |= {name: has[name] for name, digest in now.items() if has.get(name, digest) != digest}
+        again = {one.name for one in facts.other_values} & has.keys() & now.keys() - found.keys()
+        found |= {
+            name: has[name]
+            for name in sorted(again)
+            if shown_since(facts, name, got, settle_of_content(facts, got.at, name))
+        }
     return found
 
 

@@ -25,12 +25,13 @@ from statemachine.facts import (
     newer,
 )
 from statemachine.occurrences import not_shown, shown_by
+from statemachine.other_values import other_values
 from statemachine.stops import stops_of
 
 #: The states in which the seller has to act; from when on is `Facts.seen`.
 SELLER_ACTS: Final = ("WAITING_ACCEPTANCE", "SHIPPING")
 _NOTHING: Final = Facts()
-_OTHERS: Final = ("pieces", "to_send", "not_shown", "seen", "stops")  # they do not join by union
+_OTHERS: Final = ("pieces", "to_send", "not_shown", "other_values", "seen", "stops")  # they do not join by union
 _SETS: Final = tuple(field.name for field in fields(Facts) if field.default == () and field.name not in _OTHERS)
 
 
@@ -56,6 +57,7 @@ def join(one: Facts, other: Facts) -> Facts:
         baseline=min((known.baseline for known in (one, other) if known.baseline is not None), default=None),
         not_shown=not_shown(newest, one, other),
         last_open=last_open(newest, one, other),
+        other_values=other_values(one, other),
         seen=_least(one.seen, other.seen),
         stops=_largest(one.stops, other.stops),
         **sets,

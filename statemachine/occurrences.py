@@ -28,7 +28,7 @@ from statemachine.facts import (
     Withdrawn,
     age_of,
 )
-from statemachine.reads_kept import NotShown
+from statemachine.reads_kept import NotShown, Shown
 
 #: Names of what a read can show. The functions below make the others.
 NOTHING_OWED: Final = "nothing owed"
@@ -113,7 +113,7 @@ class Begun:
     """What an occurrence of a reason came after. A decision that did not know all of it is about an earlier occurrence,
     or about none."""
 
-    ended: NotShown | None = None  # the newest read in which the reason had ended
+    ended: NotShown | Shown | None = None  # the newest read in which the reason had ended
     told_at: datetime = EPOCH  # a report of the OMS
     decided_at: datetime = EPOCH  # another decision
 
@@ -138,7 +138,7 @@ def is_kept(seen: Seen) -> bool:
     return seen.read_at > EPOCH
 
 
-def _age(one: NotShown | Seen) -> tuple[datetime, int, bool, datetime]:
+def _age(one: NotShown | Shown | Seen) -> tuple[datetime, int, bool, datetime]:
     return one.updated_at, one.rank, one.has_address, one.read_at
 
 

@@ -27,3 +27,16 @@ class LastOpen:
     #: In the facts: only those (name, digest) of its contents that the newest read shows otherwise, "" for a name that
     #: this read did not show.
     contents: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Shown:
+    """The newest read before the shipment that showed this value (other_values.py). The last four fields tell its
+    age."""
+
+    name: str
+    value: str
+    updated_at: datetime
+    rank: int
+    has_address: bool
+    read_at: datetime

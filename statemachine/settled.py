@@ -158,9 +158,25 @@ def _pieces_left(facts: Facts, decision: Decision, line_id: str) -> int | None:
 
 def settled_contents(facts: Facts, since: datetime) -> dict[str, str]:
     """The digest of each content (`Handover.contents`), from the newest settle since this instant that names it."""
-    details = (one for decision in _settles(facts, since) for one in _details(decision, Reason.CHANGED_AFTER_IMPORT))
+    return {name: digest for one in _settles(facts, since) for name, digest in _settled_contents(one).items()}
+
+
+def _settled_contents(decision: Decision) -> dict[str, str]:
+    details = _details(decision, Reason.CHANGED_AFTER_IMPORT)
     changes = (change.rpartition(" ") for detail in details for change in detail.split(", "))
     return {name: digest for name, _, digest in changes}
+
+
+def settle_of_content(facts: Facts, since: datetime, name: str) -> Decision | None:
+    """The newest settle since this instant that names this content. None: no settle does."""
+    settles = reversed(_settles(facts, since))
+    return next((one for one in settles if name in _settled_contents(one)), None)
+
+
+def settle_of_line(facts: Facts, since: datetime, line_id: str) -> Decision | None:
+    """The newest settle since this instant that names how much of the line is to be sent. None: no settle does."""
+    settles = reversed(_settles(facts, since))
+    return next((one for one in settles if any(line == line_id for line, _ in _settled_by(facts, one))), None)
 
 
 def change_settled_at(facts: Facts, since: datetime) -> datetime | None:

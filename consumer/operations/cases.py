@@ -8,9 +8,11 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from consumer.operations.instants import to_the_second
+from statemachine.before_shipment import PIECES
 from statemachine.commands import CommandKind, Policy
 from statemachine.facts import EPOCH, Facts, Line, Snapshot, Tracking
 from statemachine.ids_in_text import named_in
+from statemachine.other_values import LEFT_OUT, shown_since
 from statemachine.payloads import import_known, what_oms_got
 from statemachine.readings import alive_parts, is_canceled_by_oms, lines_left_out, parts_in_oms
 from statemachine.reason_of_order import Attention
@@ -54,6 +56,13 @@ def lines_named_in(one: Attention, facts: Facts) -> list[Line]:
     lines = (*shown_lines(facts), *lines_left_out(facts))
     ids = named_in(one.detail, [line.id for line in lines])
     return [line for line in lines if line.id in ids]
+
+
+def shown_between(facts: Facts, line: Line) -> str:
+    """Which other numbers of pieces Mirakl showed since the OMS got the order."""
+    values = [one for got in what_oms_got(facts)[:1] for one in shown_since(facts, PIECES + line.id, got, None)]
+    shown = ", ".join("left it out" if one == LEFT_OUT else f"showed {one}" for one in values)
+    return f", and {shown} since the import" if shown else ""
 
 
 def may_have_line(facts: Facts, line: Line) -> bool:

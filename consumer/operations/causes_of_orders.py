@@ -18,6 +18,7 @@ from consumer.operations.cases import (
     named,
     oms_order,
     orders_in_oms,
+    shown_between,
     shown_lines,
     tracking_in_words,
     trackings_sent,
@@ -39,7 +40,7 @@ from statemachine.facts import (
     Withdrawn,
 )
 from statemachine.ids_in_text import entries, named_in, read
-from statemachine.in_oms import has_left, is_confirmed_by_us, unfinished_parts
+from statemachine.in_oms import changed_contents, has_left, is_confirmed_by_us, unfinished_parts
 from statemachine.missing import not_found_since_read
 from statemachine.parcels import sent_quantity
 from statemachine.payloads import import_known, our_payloads, what_oms_got
@@ -286,7 +287,7 @@ def _left_over(case: Case, line: Line) -> str:
         return f"none is to be sent any more: Mirakl shows {_state_of(line)}"
     if line.withdrawn is Withdrawn.PART:
         return f"Mirakl shows {_in_pieces(line.quantity)}, and {_withdrawals(case, line)}"
-    return f"Mirakl shows {_pieces(line.quantity)} {_state_of(line)}"
+    return f"Mirakl shows {_pieces(line.quantity)} {_state_of(line)}{shown_between(case.facts, line)}"
 
 
 def _what_oms_did(facts: Facts, line: Line) -> str:
@@ -329,13 +330,17 @@ def _lines_added(case: Case) -> str:
     return joined(
         f"{named(line)}: {_sent_to_oms(case.facts, line, 0)}{_settled(case.facts, line)}, "
         + (_left_over(case, line) if line.withdrawn is Withdrawn.PART else f"Mirakl shows {_pieces(line.quantity)}")
+        + shown_between(case.facts, line)
         for line in lines_named_in(case.one, case.facts)
     )
 
 
 def _changed(case: Case) -> str:
-    names = ", ".join(text.rpartition(" ")[0] for text in case.one.detail.split(", "))
-    return joined((f"changed: {names}", _imported_at(case)))
+    has, shown = changed_contents(case.facts), [text.rpartition(" ") for text in case.one.detail.split(", ")]
+    again = ", ".join(name for name, _, digest in shown if has.get(name) == digest)
+    changed = ", ".join(name for name, _, digest in shown if has.get(name) != digest)
+    back = f"changed, and now again as the OMS got it: {again}" if again else ""
+    return joined((f"changed: {changed}" if changed else "", back, _imported_at(case)))
 
 
 def _imported_at(case: Case) -> str:

@@ -7,11 +7,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from adapters.store.facts_json import facts_from_json, facts_to_json
-from statemachine.before_shipment import compared, is_before_shipment
+from statemachine.before_shipment import compared, contents_of, is_before_shipment
 from statemachine.facts import EPOCH, PAY_ON_DUE_DATE, PAY_ON_SHIPMENT, Facts, Line, Snapshot, age_of
 from statemachine.joining import join, snapshot_facts
 from statemachine.reads_kept import LastOpen
-from tests.statemachine.lives import LINES, read
+from tests.statemachine.lives import LINES, at, read
 
 CONTENTS = (
     (),
@@ -19,6 +19,7 @@ CONTENTS = (
     (("prices", "0b"), ("shipping address", "a1")),
     (("messages", "0c"), ("prices", "0a"), ("shipping address", "a2")),
 )
+FEWER = (replace(LINES[0], quantity=1), LINES[1])
 SHIPPED = tuple(replace(line, shipped=True) for line in LINES)
 
 
@@ -29,7 +30,7 @@ def reads(draw: st.DrawFn) -> Snapshot:
         draw(st.sampled_from((PAY_ON_SHIPMENT, PAY_ON_DUE_DATE))),
         updated=draw(st.integers(0, 5)),
         began=draw(st.integers(0, 9)),
-        lines=draw(st.sampled_from((LINES, SHIPPED))),
+        lines=draw(st.sampled_from((LINES, SHIPPED, LINES[:1], FEWER))),
         contents=draw(st.sampled_from(CONTENTS)),
     )
 
@@ -44,13 +45,27 @@ def test_the_newest_read_before_the_shipment_is_known(several, random, cut) -> N
     facts = known(*several)
     earlier = [one for one in several if is_before_shipment(one)]
     last = max(earlier, key=age_of, default=None)
-    assert compared(facts) == (last and LastOpen(*age_of(last), last.contents))
+    assert compared(facts) == (last and LastOpen(*age_of(last), contents_of(last)))
     assert facts.snapshot is not None
     assert facts.last_open is None or facts.snapshot not in earlier, "it is kept only while the newest read tells less"
     random.shuffle(several)
     assert known(*several, several[0]) == facts
     assert join(known(*several[:cut]), known(*several[cut:])) == facts
     assert facts_from_json(facts_to_json(facts)) == facts
+
+
+def test_an_order_that_never_changed_keeps_no_other_value() -> None:
+    waiting = read("WAITING_ACCEPTANCE", contents=CONTENTS[2])
+    first, again, shipped = (
+        read(state, updated=n, contents=CONTENTS[1]) for n, state in ((1, "SHIPPING"), (2, "SHIPPING"), (3, "SHIPPED"))
+    )
+    assert known(waiting, first, again, shipped).other_values == ()
+
+
+def test_of_each_value_the_newest_two_are_known() -> None:
+    several = [read("SHIPPING", updated=n, began=n, contents=(("prices", f"{n % 4}"),)) for n in range(7)]
+    facts = known(*several)
+    assert [(one.name, one.value, one.read_at) for one in facts.other_values] == [("prices", "1", at(5))]
 
 
 def test_contents_that_the_newest_read_still_shows_are_not_stored_twice() -> None:
@@ -72,7 +87,7 @@ def test_a_read_that_an_earlier_version_stored_before_the_shipment_is_kept_at_th
     before = Facts(snapshot=read("SHIPPING", updated=1, contents=CONTENTS[1]))
     found = compared(join(before, snapshot_facts(read("SHIPPED", updated=2))))
     assert found is not None
-    assert found.contents == CONTENTS[1]
+    assert found.contents == contents_of(read("SHIPPING", contents=CONTENTS[1]))
 
 
 def test_a_debit_of_what_was_shipped_is_not_before_the_shipment() -> None:

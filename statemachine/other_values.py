@@ -1,0 +1,92 @@
+"""Values of contents and pieces of lines that reads before the shipment showed, and the newest of these does not show.
+
+A value may change after the import and back again before a person settles the change. While it was another one, the
+list asked a person to tell the OMS, who may have done so. So the OMS may have that value, and a person has to look.
+
+Of each value the facts keep the newest read that showed it, and for each name the newest two values. Those of the
+newest read before the shipment are left out, so an order that never changed keeps nothing.
+"""
+
+from collections.abc import Iterable, Iterator
+from datetime import datetime
+from typing import Final
+
+from statemachine.before_shipment import PIECES, compared, is_before_shipment
+from statemachine.facts import EPOCH, MESSAGES, WITHDRAWN_OF, Decision, Facts, Handover, Snapshot, age_of
+from statemachine.occurrences import Begun
+from statemachine.reads_kept import LastOpen, Shown
+
+#: The pieces of a line that a read does not show.
+LEFT_OUT: Final = "left out"
+
+
+def other_values(one: Facts, other: Facts) -> tuple[Shown, ...]:
+    """The other values of the two that are joined."""
+    kept = {*one.other_values, *other.other_values}
+    first, second = one.snapshot, other.snapshot
+    if first is None or second is None or (not kept and _show_same(first, second)):  # of most joins; this saves time
+        return tuple(sorted(kept))
+    lasts = [last for facts in (one, other) if _is_by_this_version(facts) and (last := compared(facts))]
+    if len(lasts) < 2:
+        return tuple(sorted(kept))
+    shown = [_values(last) for last in lasts]
+    lines = {name for name in (*shown[0], *shown[1], *(one.name for one in kept)) if name.startswith(PIECES)}
+    shown = [dict.fromkeys(lines, LEFT_OUT) | values for values in shown]
+    for last, values in zip(lasts, shown, strict=True):
+        kept |= {Shown(name, value, *_age(last)) for name, value in values.items()}
+    newest = shown[lasts.index(max(lasts))]
+    return tuple(sorted(one for one in _two_of_each(kept) if newest.get(one.name) != one.value))
+
+
+def _show_same(one: Snapshot, other: Snapshot) -> bool:
+    """Whether the older of two reads before the shipment shows no other value than the newer one."""
+    if not (is_before_shipment(one) and is_before_shipment(other)):
+        return False
+    older, newer = sorted((one, other), key=age_of)
+    same = not older.has_address or (newer.has_address and older.contents == newer.contents)
+    return same and [(x.id, x.quantity) for x in older.lines] == [(x.id, x.quantity) for x in newer.lines]
+
+
+def _is_by_this_version(facts: Facts) -> bool:
+    """Whether the read before the shipment counts. The rows of an earlier version hold no other values, so its reads do
+    not count until the shipment: then the row of an order is what its journal adds up to."""
+    return facts.last_open is not None or (facts.snapshot is not None and facts.snapshot.is_compared)
+
+
+def _values(last: LastOpen) -> dict[str, str]:
+    """The values that count. A read without an address may lack other contents too (docs/mirakl.md 5.2). Messages and
+    withdrawals have rules of their own."""
+    return {
+        name: value
+        for name, value in last.contents
+        if name.startswith(PIECES) or (last.has_address and name != MESSAGES and not name.startswith(WITHDRAWN_OF))
+    }
+
+
+def _two_of_each(shown: Iterable[Shown]) -> Iterator[Shown]:
+    """Of each name the newest two values, each with the newest read that showed it."""
+    newest = {(one.name, one.value): one for one in sorted(shown, key=_age)}
+    values: dict[str, list[Shown]] = {}
+    for one in sorted(newest.values(), key=lambda one: (_age(one), one.value)):
+        values.setdefault(one.name, []).append(one)
+    return (one for several in values.values() for one in several[-2:])
+
+
+def _age(one: Shown | LastOpen) -> tuple[datetime, int, bool, datetime]:
+    return one.updated_at, one.rank, one.has_address, one.read_at
+
+
+def shown_since(facts: Facts, name: str, got: Handover, settle: Decision | None) -> list[str]:
+    """The other values of this name that reads showed after the one that the payload was made of. `settle`: the newest
+    settle of a change of it, which covers what was known then."""
+    if not facts.other_values:  # most orders have none; this saves time
+        return []
+    return [
+        one.value
+        for one in facts.other_values
+        if one.name == name and _is_since(one, got) and not (settle and Begun(one).is_known_to(settle))
+    ]
+
+
+def _is_since(one: Shown, got: Handover) -> bool:
+    return one.updated_at > got.shown_at if got.shown_at > EPOCH else one.read_at > got.at
