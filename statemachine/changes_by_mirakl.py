@@ -23,13 +23,13 @@ from statemachine.occurrences import MESSAGE, Begun, last_without
 from statemachine.other_values import LEFT_OUT, shown_since
 from statemachine.parcels import sent_more_at
 from statemachine.payloads import import_known, may_be_in_oms, our_payloads, what_oms_got
-from statemachine.readings import in_parcels, is_sent, lines_left_out
+from statemachine.readings import in_parcels, is_ended_everywhere, is_sent, lines_left_out, pieces_of
 from statemachine.reads_kept import LastOpen
 from statemachine.reason_of_order import Attention
 from statemachine.reasons import Reason
 from statemachine.settled import Pieces, is_taken_out, named, pieces_now, settle_of_line, settled_pieces, taken_out
 from statemachine.states import State
-from statemachine.stops import left_though_taken_back, let_go_again
+from statemachine.stops import left_though_taken_back, let_go_again, line_stopped_at
 
 
 def changes_by_mirakl(facts: Facts, policy: Policy, snapshot: Snapshot, state: State) -> Iterator[Attention]:
@@ -55,7 +55,8 @@ def _changed_lines(facts: Facts, snapshot: Snapshot, state: State) -> tuple[dict
     it is withdrawn, a person settled that, and the OMS reports a parcel with it since. It counts in the second list if
     (5) the import left it out, or a person settled that all of it was taken out, and it or a part of it is to be sent
     now, or (6) Mirakl shows more pieces, or (7) a part that a person settled as withdrawn is not withdrawn any more, or
-    (8) a person settled that it or a part was taken out, and only our OR24 marked it shipped.
+    (8) a person settled that it or a part was taken out, and only our OR24 marked it shipped, or (9) it was taken back
+    or in an incident, only our OR24 marked it shipped, and the OMS did not send it (`_is_owed_again`).
 
     If Mirakl shows as many pieces as before, but reads since showed another number or left the line out, and no person
     settled that, then the OMS may have that number: it counts as a number before (`_shown_between`).
@@ -84,6 +85,8 @@ def _changed_lines(facts: Facts, snapshot: Snapshot, state: State) -> tuple[dict
                 more[line.id] = named(line.id, now, grown[0])
         elif befores and is_taken_out(facts, line.id) and is_to_be_sent(facts, line) and not has_left(facts, line):
             more[line.id] = named(line.id, Pieces(line.quantity), befores[0])
+        elif befores and _is_owed_again(facts, line):
+            more[line.id] = named(line.id, Pieces(pieces_of(facts, line)), Pieces(0))
         elif befores and is_to_be_sent(facts, line) and not in_parcels(facts, line):
             now = pieces_now(snapshot, _unmarked(line))
             if grown := [one for one in befores if one.is_settled and one.number and now.is_more_than(one)]:
@@ -102,6 +105,19 @@ def _shown_between(facts: Facts, line: Line, befores: Sequence[Pieces]) -> list[
     settle = settle_of_line(facts, got[0].at, line.id)
     values = shown_since(facts, PIECES + line.id, got[0], settle)
     return [Pieces(0 if one == LEFT_OUT else int(one)) for one in values if one not in ("?", "0")]
+
+
+def _is_owed_again(facts: Facts, line: Line) -> bool:
+    """Whether OR24 did not wait for the line, because it was taken back or in an incident, and it is to be sent now.
+
+    OR24 marks every line shipped, also one that the OMS never sent. Until a person settled it since, nobody was asked.
+    """
+    if line.is_owed or not is_to_be_sent(facts, line):
+        return False
+    stopped_at = line_stopped_at(facts, line)
+    if stopped_at is None or line.id in settled_pieces(facts, stopped_at):
+        return False
+    return not has_left(facts, line) and not is_ended_everywhere(facts, line.id)
 
 
 def _unmarked(line: Line) -> Line:

@@ -120,6 +120,15 @@ def left_though_taken_back(facts: Facts, line: Line) -> bool:
     return any(line.id not in settled_pieces(facts, at) for at in since)
 
 
+def line_stopped_at(facts: Facts, line: Line) -> datetime | None:
+    """When a read since the import last showed the line taken back or in an incident, and the order not shipped.
+    None: no read did."""
+    if not facts.stops:  # most orders have none; this saves time
+        return None
+    names, got = (TAKEN_BACK + line.id, _INCIDENT + line.id), what_oms_got(facts)
+    return max((at for what, at in facts.stops if got and what in names and _is_since(what, at, got[0])), default=None)
+
+
 def _gone(facts: Facts, snapshot: Snapshot) -> Iterator[tuple[str, datetime]]:
     """When a person settled that Mirakl does not show the order, and a later read shows it."""
     for one in facts.decisions:

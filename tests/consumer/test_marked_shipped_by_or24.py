@@ -1,0 +1,75 @@
+"""Our OR24 marks every line shipped, also one that was not to be sent then and is to be sent later."""
+
+from pathlib import Path
+
+import pytest
+
+from adapters.simulators.mirakl import changes
+from consumer.operations import orders as operations
+from statemachine.facts import DecisionKind
+from tests.consumer.in_oms_hands import decide, details, tell
+from tests.consumer.rig import Rig
+
+LINE = "1-A-2"
+
+
+@pytest.fixture
+def rig(tmp_path: Path) -> Rig:
+    return Rig(tmp_path)
+
+
+def first_line_ships(rig: Rig) -> None:
+    """The OMS sends the first of two lines, and Mirakl shows all of the order shipped."""
+    parcel = {"tracking": "T1", "items": [{"external_ref": "1-A-1", "quantity": 1}]}
+    tell(rig, 512, new_shipments=[parcel])
+    rig.poll(600)
+    rig.work()
+    assert (rig.state(), "shipped" in rig.effects()) == ("shipped", True)
+
+
+def line_is_to_be_sent_again(rig: Rig) -> None:
+    changes.set_line(rig.mirakl["alpha"], "1-A", LINE, refunds=[], order_line_state="SHIPPED")
+    rig.poll(60)
+
+
+def refunded(rig: Rig) -> None:
+    changes.refund(rig.mirakl["alpha"], "1-A", LINE)
+
+
+def in_an_incident(rig: Rig) -> None:
+    changes.set_line(rig.mirakl["alpha"], "1-A", LINE, order_line_state="INCIDENT_OPEN")
+
+
+@pytest.mark.parametrize("stop", [refunded, in_an_incident])
+def test_a_line_that_only_or24_marked_shipped_is_asked_for_when_it_is_owed_again(rig: Rig, stop) -> None:  # type: ignore[no-untyped-def]
+    rig.imported(lines=2)
+    stop(rig)
+    rig.poll(60)
+    first_line_ships(rig)
+    line_is_to_be_sent_again(rig)
+    assert details(rig) == {"lines_added_after_import": f"{LINE} (0, now 1)"}
+    explanation = operations.explanation(rig.store, rig.row(), rig.policies["alpha"], rig.clock.now())
+    assert explanation.attention[0].cause
+    decide(rig, DecisionKind.SETTLE)
+    rig.poll(600)
+    assert rig.attention() == []
+
+
+def test_a_line_that_the_oms_sent_after_the_rest_needs_nobody(rig: Rig) -> None:
+    rig.imported(lines=2)
+    refunded(rig)
+    rig.poll(60)
+    first_line_ships(rig)
+    line_is_to_be_sent_again(rig)
+    tell(rig, 512, new_shipments=[{"tracking": "T2", "items": [{"external_ref": LINE, "quantity": 1}]}])
+    assert rig.attention() == []
+
+
+def test_a_line_that_was_owed_when_or24_went_out_needs_nobody(rig: Rig) -> None:
+    rig.imported(lines=2)
+    tell(rig, 8, shipping_tracking="T1")
+    rig.poll(600)
+    refunded(rig)
+    rig.poll(60)
+    line_is_to_be_sent_again(rig)
+    assert (rig.state(), rig.attention()) == ("shipped", [])
