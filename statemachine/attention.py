@@ -164,7 +164,8 @@ def _of_order(facts: Facts, policy: Policy, state: State) -> Iterator[Attention]
     yield from _too_early(facts, snapshot, state)
     if not state.is_final:
         yield from changes_by_mirakl(facts, policy, snapshot, state)
-    if state is State.SHIPPED or is_debited_after_shipping(facts):
+    vouched = state is State.DISPATCHED and is_vouched(facts, *snapshot.lines)
+    if state is State.SHIPPED or vouched or is_debited_after_shipping(facts):
         yield from _shipped_elsewhere(facts, policy, snapshot)
     shown = snapshot.tracking
     if is_foreign_tracking(facts, shown) and (best := best_tracking(facts)) and not shown.shows(best):
@@ -214,8 +215,8 @@ def _shipped_elsewhere(facts: Facts, policy: Policy, snapshot: Snapshot) -> Iter
     ours to ship, a report of the OMS that they left ends the reason: then a person marked the order shipped in the
     portal. Mirakl may debit one parcel before the rest is shipped: then only its lines count.
 
-    After our own OR24 the reason stands only if a person vouched that the goods left, and the OMS reports since that it
-    works on them (`unfinished_parts`)."""
+    If a person vouched that the goods left, the reason stands before and after our own OR24, but only if the OMS
+    reports since that it works on them (`unfinished_parts`)."""
     if is_confirmed_by_us(facts) and not (is_vouched(facts, *snapshot.lines) and unfinished_parts(facts)):
         return
     elsewhere = is_shipped_by_another(facts, policy)

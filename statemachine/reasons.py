@@ -348,7 +348,7 @@ REASONS: Final[Mapping[Reason, About]] = {
     ),
     Reason.SHIPPED_ELSEWHERE: About(
         "Mirakl shows the order or lines shipped, not by us or because a person said so, or debits a shipment that is "
-        "not ours, and the OMS did not report all of it sent",
+        "not ours, or a person said that the goods left; and the OMS did not report all of it sent",
         "If these goods have not left the OMS, stop them there; if another centre sent them too, stop the parcel. Then "
         "`orders settle ORDER --only shipped_elsewhere --reason WHY`. If a person marked the order shipped in Mirakl's "
         "portal, it clears when the OMS reports all of it sent.",

@@ -49,6 +49,7 @@ from statemachine.readings import (
     is_canceled_by_oms,
     is_ended_everywhere,
     is_sent,
+    is_vouched,
     last_decision,
     mirakl_state,
     ordered_pieces,
@@ -129,10 +130,9 @@ def _not_ours(case: Case) -> str:
 
 def _shipped_elsewhere(case: Case) -> str:
     lines, by = lines_named_in(case.one, case.facts), case.one.detail
-    who = f"the fulfilment centre is {by}" if by else ""
-    which = f"shipped: {', '.join(map(named, lines))}" if lines else who
+    which = f"shipped: {', '.join(map(named, lines))}" if lines else f"the fulfilment centre is {by}" if by else ""
     shown = mirakl_shows(case.facts.snapshot) if mirakl_state(case.facts) in DEBIT else ""
-    if is_confirmed_by_us(case.facts):
+    if is_confirmed_by_us(case.facts) or is_vouched(case.facts, *shown_lines(case.facts)):
         shown = "a person said that the goods left, and the OMS reports since that it works on them"
     return joined((shown, which, f"in the OMS: {orders_in_oms(case.facts)}"))
 

@@ -216,6 +216,23 @@ def test_a_vouch_of_a_line_without_a_number_covers_it(rig: Rig) -> None:
     assert rig.effects() == ["shipped"]
 
 
+@pytest.mark.parametrize("status", [4, 32])
+def test_the_oms_works_on_goods_for_which_a_person_vouched_before_or24_went_out(rig: Rig, status: int) -> None:
+    rig.imported(lines=2)
+    rig.switch(paused=("ship",))
+    act(rig, DecisionKind.SENT)
+    assert (rig.state(), rig.attention()) == ("dispatched", [])
+    tell(rig, status)
+    goes_on = status == 4
+    assert ("shipped_elsewhere" in rig.attention()) is goes_on
+    if goes_on:
+        (one,) = operations.explanation(rig.store, rig.row(), rig.policies["alpha"], rig.clock.now()).attention
+        assert "a person said that the goods left" in one.cause
+        rig.clock.advance(60)
+        act(rig, DecisionKind.SETTLE)
+        assert rig.attention() == []
+
+
 def test_the_oms_works_on_goods_of_a_shipped_order_for_which_a_person_vouched(rig: Rig) -> None:
     """Seen before: the person was wrong, or shipped others, and nobody was told that the OMS makes them."""
     rig.imported(lines=2)
