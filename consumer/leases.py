@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Final
 
-from adapters.errors import Fenced, StoreUnavailable
+from adapters.errors import Cause, Fenced, StoreUnavailable
 from adapters.ports import Clock
 from adapters.store import leases as lease_rows
 from adapters.store.leases import Lease
@@ -52,6 +52,7 @@ class Leases:
         self._seconds = seconds
         self._lock = threading.RLock()
         self._failures = 0  # of statements under the lock
+        self._cause = Cause.OTHER  # of the last failure
         self._held: dict[str, _Held] = {}
         #: A lease is renewed after this time. A process that waits for a lease asks again after this time, too.
         self.renew_seconds = seconds / 3
@@ -66,11 +67,11 @@ class Leases:
         failures = self._failures
         with self._lock:
             if self._failures != failures:
-                raise StoreUnavailable("it just failed for another thread")
+                raise StoreUnavailable("it just failed for another thread", self._cause)
             try:
                 yield
-            except StoreUnavailable:
-                self._failures += 1
+            except StoreUnavailable as error:
+                self._failures, self._cause = self._failures + 1, error.cause
                 raise
 
     def take(self, name: str) -> Lease | None:

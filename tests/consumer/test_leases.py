@@ -9,7 +9,7 @@ from functools import partial
 import pytest
 import sqlalchemy as sa
 
-from adapters.errors import Fenced, StoreUnavailable
+from adapters.errors import Cause, Fenced, StoreUnavailable
 from adapters.store import schema as s
 from adapters.store.transaction import Store
 from consumer.leases import RELAY, Leases, poll_lease
@@ -155,7 +155,9 @@ def test_threads_that_wait_for_an_unavailable_store_fail_with_the_first_one() ->
         pollers.append(Meanwhile(partial(leases.kept, RELAY)))
         assert all(one.waits() for one in pollers)
         assert Meanwhile(partial(leases.holds, RELAY)).waits() is False, "this asks no store"
-    assert [type(one.result()) for one in pollers] == [StoreUnavailable] * len(pollers)
+    errors = [one.result() for one in pollers]
+    assert [type(one) for one in errors] == [StoreUnavailable] * len(pollers)
+    assert {one.cause for one in errors} == {Cause.CONNECTION}, "the alert names the cause"
     assert len(asked) == 1
     with pytest.raises(StoreUnavailable):
         leases.take(RELAY)
