@@ -12,7 +12,7 @@ import tomllib
 from datetime import UTC, datetime, timedelta
 from enum import Enum
 from pathlib import Path
-from typing import Annotated, Any, Final, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 from zoneinfo import ZoneInfo
 
 from pydantic import BaseModel, Field, ValidationError, model_validator
@@ -25,14 +25,16 @@ from pydantic_settings import (
 )
 
 from adapters.errors import ConfigError
-from adapters.messages.oms_events import ShopIds
-from adapters.remotes.kornitx_order import OrderRules
 from adapters.store import engine
 from consumer.config_shops import OmsTable, ShopOmsTable, ShopTable
 from consumer.config_types import Database, Hours, Seconds, Table, is_readable_by_others
 from consumer.config_web import HttpTable, IntakeTable, WebTable
 from statemachine.commands import Policy
 from statemachine.states import State
+
+if TYPE_CHECKING:
+    from adapters.messages.oms_events import ShopIds
+    from adapters.remotes.kornitx_order import OrderRules
 
 ENV_PREFIX: Final = "ORDERFLOW_"
 
@@ -402,8 +404,10 @@ def _has_other_channels(oms: ShopOmsTable) -> bool:
     return not oms.external_ref_prefix if oms.other_channels is None else oms.other_channels
 
 
-def order_rules(shop: ShopTable) -> OrderRules:
+def order_rules(shop: ShopTable) -> "OrderRules":
     """Return what the shop decides about its orders at the OMS."""
+    from adapters.remotes.kornitx_order import OrderRules  # noqa: PLC0415 - most commands need no call to the OMS
+
     oms = shop.oms
     return OrderRules(
         company_ref_id=oms.company_ref_id,
@@ -424,8 +428,10 @@ def fields_left_out(oms: ShopOmsTable) -> frozenset[str]:
     return frozenset(code for code, name in oms.custom_fields.items() if not name) - set(oms.pickup_point_fields)
 
 
-def shop_ids(settings: Settings) -> tuple[ShopIds, ...]:
+def shop_ids(settings: Settings) -> "tuple[ShopIds, ...]":
     """Return for each shop the company and the prefix under which the OMS knows it."""
+    from adapters.messages.oms_events import ShopIds  # noqa: PLC0415 - most commands read no event
+
     return tuple(
         ShopIds(
             name=name,

@@ -6,7 +6,7 @@ from typing import Annotated, Final, Literal
 
 from pydantic import Field, model_validator
 
-from adapters.messages.oms_events import DISPATCHED_STATUSES
+from adapters.messages.oms_statuses import DISPATCHED_STATUSES
 from consumer.config_types import (
     AttributeName,
     Host,

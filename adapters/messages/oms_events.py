@@ -16,6 +16,7 @@ from adapters.errors import Unreadable, UnreadableReason
 from adapters.messages.cloudevents import CloudEvent, Headers, attribute, from_record
 from adapters.messages.fields import Id, LocalInstant, Message, Readable, Text
 from adapters.messages.json_slices import load_object
+from adapters.messages.oms_statuses import DISPATCHED_STATUSES
 from adapters.messages.snapshots import order_id_of
 from adapters.messages.text import digest_of, in_zone, iso, web_url
 from statemachine.events import Event, Trigger
@@ -30,8 +31,6 @@ class OmsEventType(StrEnum):
     STATUS_CHANGED = "net.kornitx.order.status_changed"
 
 
-#: KornitX's statuses that mean "everything was dispatched". A shop may configure others (docs/kornitx.md 8.1).
-DISPATCHED_STATUSES: Final = frozenset({8, 64, 516})
 CANCELLED_STATUS: Final = 128
 #: Stands for the items of a cancellation that cannot be read. No line of Mirakl's has this id.
 _UNREADABLE_ITEM: Final = "?"
