@@ -374,9 +374,14 @@ def _items(items: Sequence[KornitXItem]) -> tuple[tuple[str, int], ...]:
 
 
 def _dispatched_at(parcel: KornitXParcel, told_at: datetime, zone: tzinfo) -> datetime | None:
-    """When the OMS says that the parcel left. None if it does not say so, or names a time after its own report."""
-    at = in_zone(parcel.dispatch_datetime, zone) if parcel.dispatch_datetime else None
-    return at if at is not None and at <= told_at else None
+    """When the OMS says that the parcel left. None if it does not say so, or names a time after its own report.
+
+    In the hour that clocks repeat in autumn a time without an offset is two instants: the later one counts that is not
+    after the report. Otherwise a correction in the second of these hours would count as older than what it corrects.
+    """
+    written = parcel.dispatch_datetime
+    instants = [in_zone(written.replace(fold=fold), zone) for fold in (0, 1)] if written else []
+    return max((at for at in instants if at is not None and at <= told_at), default=None)
 
 
 def _parcel(callback: KornitXCallback, parcel: KornitXParcel, told_at: datetime, zone: tzinfo) -> Dispatch:

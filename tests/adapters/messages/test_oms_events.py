@@ -90,6 +90,21 @@ def test_a_time_without_an_offset_is_of_the_company_s_time_zone() -> None:
     assert decoded(callback(status=512, new_shipments=[parcel]), there).new_facts.dispatches[0].at.hour == 12
 
 
+@pytest.mark.parametrize(("received", "hour"), [((1, 12), 1), ((0, 51), 0)])
+def test_in_the_hour_that_repeats_in_autumn_the_later_instant_before_the_report_counts(
+    received: tuple[int, int], hour: int
+) -> None:
+    """01:10 is 00:10 UTC (BST) and 01:10 UTC (GMT). A report of 00:51 UTC cannot name the second."""
+    there = (ShopIds("alpha", 99999, time_zone=ZoneInfo("Europe/London")),)
+    report = callback(status=512, new_shipments=[{"dispatch_datetime": "2026-10-25 01:10:00"}])
+    record = record_of(
+        "oms", oms_event(99999, json.dumps(report).encode(), datetime(2026, 10, 25, *received, tzinfo=UTC))
+    )
+    event = decode_oms(record.value, record.headers, there)
+    assert event is not None
+    assert event.new_facts.dispatches[0].at == datetime(2026, 10, 25, hour, 10, tzinfo=UTC)
+
+
 def test_a_dispatch_in_the_future_counts_as_the_moment_it_was_told() -> None:
     for when in ("2999-01-01 00:00:00", "9999-12-31 23:59:59"):
         facts = decoded(callback(new_shipments=[{"dispatch_datetime": when}])).new_facts
