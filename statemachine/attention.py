@@ -68,6 +68,7 @@ from statemachine.refused_or_canceled import reasons_of_dead
 from statemachine.reported_by_oms import reasons_of_oms
 from statemachine.settled import named, pieces_now, sent_again_at
 from statemachine.states import State
+from statemachine.stops import is_put_back
 from statemachine.trackings import best_told_at, best_tracking
 from statemachine.troubles import is_released, messages_waited_until, reason_from, troubles_of_need
 
@@ -244,13 +245,17 @@ def _before_import(facts: Facts, snapshot: Snapshot) -> Iterator[Attention]:
         after = Begun(last_without(facts, *map(of_withdrawal, partly)))
         yield Attention(Reason.PARTLY_WITHDRAWN, ", ".join(names), after=after)
     if was_shipped(facts, snapshot.workflow) and lines:
-        seen = facts.shipped_update  # a release does not cover what Mirakl shows shipped again later
-        order = Attention(Reason.SHIPPED_BEFORE, f"{seen:%Y-%m-%d %H:%M:%S}" if seen > EPOCH else "")
+        order = _shipped_before(facts)
         yield order
         if not is_ended(facts, order):  # one release covers the order and its lines
             return
     if dated := [line for line in lines if line.shipped and not _is_released_as_dated(facts, line)]:
         yield Attention(Reason.LINE_SHIPPED_BEFORE, ", ".join(written(line.id) for line in dated))
+
+
+def _shipped_before(facts: Facts) -> Attention:
+    seen = facts.shipped_update  # a release does not cover what Mirakl shows shipped again later
+    return Attention(Reason.SHIPPED_BEFORE, f"{seen:%Y-%m-%d %H:%M:%S}" if seen > EPOCH else "")
 
 
 def _is_released_as_dated(facts: Facts, line: Line) -> bool:
@@ -280,9 +285,12 @@ def _unclear_lines(facts: Facts, snapshot: Snapshot, state: State) -> Iterator[A
 
 
 def _while_shipping(facts: Facts, policy: Policy, snapshot: Snapshot) -> Iterator[Attention]:
-    """Why an order in SHIPPING must not be sent: somebody else ships it, or Mirakl took all of it back."""
+    """Why an order in SHIPPING must not be sent: somebody else ships it, somebody put it back after our shipment, or
+    Mirakl took all of it back."""
     if not (snapshot.can_ship and snapshot.centre in policy.centres):
         yield Attention(Reason.NOT_OURS_TO_SHIP, snapshot.centre)
+    if is_put_back(facts):
+        yield _shipped_before(facts)
     if gone := all_taken_back(facts, snapshot):
         again = sent_again_at(facts)  # an earlier settle of this reason does not cover what was owed again since
         detail = f"after {again:%Y-%m-%d %H:%M:%S}" if again > EPOCH else ""

@@ -384,10 +384,12 @@ REASONS: Final[Mapping[Reason, About]] = {
         ends_by=EndsBy.RELEASE,
     ),
     Reason.SHIPPED_BEFORE: About(
-        "an earlier read showed this order shipped, the newest shows SHIPPING, and the OMS does not have it",
-        "Find out whether the goods left. If they did not, `orders release ORDER --reason WHY` imports the order; if "
-        "they did, mark it shipped in Mirakl's portal.",
-        holds=_IMPORT,
+        "an earlier read showed this order shipped, and the newest shows SHIPPING",
+        "Find out whether the goods left, and who put the order back. If they left and nothing more is to be sent, "
+        "mark it shipped in Mirakl's portal. Else `orders release ORDER --reason WHY`. It imports an order that the "
+        "OMS does not have. One that the OMS sent it marks shipped in Mirakl again: if the customer gets goods again, "
+        "have them made in the OMS first.",
+        holds=_IMPORT | _SHIP,
         ends_by=EndsBy.RELEASE,
     ),
     Reason.LINE_SHIPPED_BEFORE: About(

@@ -15,6 +15,7 @@ from statemachine.facts import (
     EPOCH,
     PAY_ON_ACCEPTANCE,
     PAY_ON_SHIPMENT,
+    VOUCHED,
     WITHDRAWN_OF,
     DecisionKind,
     Facts,
@@ -24,7 +25,7 @@ from statemachine.facts import (
     Withdrawn,
     age_of,
 )
-from statemachine.in_oms import has_left, left_at
+from statemachine.in_oms import has_left, is_confirmed_by_us, left_at
 from statemachine.payloads import what_oms_got
 from statemachine.readings import is_ended_everywhere
 from statemachine.reason_of_order import Attention
@@ -102,6 +103,20 @@ def let_go_again(
     apart = [one for one in of_lines if newest is None or one[0] != newest[0]]
     for at, what in [*apart, *([newest] if newest else [])]:
         yield Attention(Reason.GO_ON_IN_OMS, f"{what} until {at:%Y-%m-%d %H:%M:%S}")
+
+
+def is_put_back(facts: Facts) -> bool:
+    """Whether our OR24 was made, Mirakl showed the order shipped after the goods left, and now shows it to be sent.
+
+    Somebody put it back: another OR24 would say that goods left again. A confirmed OR24 that was never applied
+    (docs/rules.md 16) is another case: no read showed the order shipped.
+    """
+    if not (
+        facts.shipped_shown and facts.snapshot and facts.snapshot.state == "SHIPPING" and is_confirmed_by_us(facts)
+    ):
+        return False
+    vouches = (one.told_at for one in facts.dispatches if one.oms_id == VOUCHED)
+    return facts.shipped_update >= max([left_at(facts, *facts.snapshot.lines), *vouches])
 
 
 def left_though_taken_back(facts: Facts, line: Line) -> bool:

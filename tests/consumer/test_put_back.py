@@ -1,0 +1,82 @@
+"""An order that Mirakl showed shipped after our OR24, and that somebody puts back to SHIPPING."""
+
+from pathlib import Path
+
+import pytest
+
+from adapters.simulators.mirakl import changes
+from statemachine.facts import DecisionKind
+from tests.consumer.in_oms_hands import decide, details, tell
+from tests.consumer.rig import Rig
+
+
+@pytest.fixture
+def rig(tmp_path: Path) -> Rig:
+    rig = Rig(tmp_path)
+    rig.imported()
+    return rig
+
+
+def put_in_state(rig: Rig, state: str) -> None:
+    mirakl = rig.mirakl["alpha"]
+    changes.put_in_state(mirakl, "1-A", state)
+    changes.set_line(mirakl, "1-A", "1-A-1", order_line_state=state, shipped_date=None)
+    rig.poll()
+    rig.work()
+
+
+def shipped_and_put_back(rig: Rig) -> None:
+    tell(rig, 8, new_shipments=[{"tracking": "T1"}])
+    rig.poll(300)
+    assert rig.state() == "shipped"
+    rig.clock.advance(86_400)
+    put_in_state(rig, "SHIPPING")
+
+
+def test_it_is_not_marked_shipped_again_until_a_person_says_so(rig: Rig) -> None:
+    shipped_and_put_back(rig)
+    assert (rig.state(), rig.attention()) == ("dispatched", ["shipped_before"])
+    assert rig.effects().count("shipped") == 1
+    decide(rig, DecisionKind.RELEASE, "shipped_before")
+    rig.work()
+    rig.poll(300)
+    assert (rig.state(), rig.attention(), rig.effects().count("shipped")) == ("shipped", [], 2)
+
+
+def test_a_release_does_not_cover_that_it_is_put_back_once_more(rig: Rig) -> None:
+    shipped_and_put_back(rig)
+    decide(rig, DecisionKind.RELEASE, "shipped_before")
+    rig.work()
+    rig.poll(300)
+    put_in_state(rig, "SHIPPING")
+    assert list(details(rig)) == ["shipped_before"]
+
+
+def test_a_confirmed_call_that_no_read_shows_is_made_again_without_a_person(rig: Rig) -> None:
+    """Mirakl takes OR24, and the order stays in SHIPPING (docs/rules.md 16)."""
+    rig.fail("OR24", "answer", status=204, content="")
+    tell(rig, 8, new_shipments=[{"tracking": "T1"}])
+    assert rig.effects().count("shipped") == 0
+    for _ in range(2):
+        rig.poll(600)
+        rig.work()
+    assert (rig.attention(), rig.effects().count("shipped")) == ([], 1)
+
+
+def test_what_was_put_back_before_the_oms_sent_it_is_shipped_by_us(rig: Rig) -> None:
+    """Somebody marked the order shipped in the portal by mistake. Our OR24 is the first that says that goods left."""
+    put_in_state(rig, "SHIPPED")
+    put_in_state(rig, "SHIPPING")
+    tell(rig, 8, new_shipments=[{"tracking": "T1"}])
+    rig.poll(300)
+    assert (rig.state(), rig.attention(), rig.effects().count("shipped")) == ("shipped", [], 1)
+
+
+def test_what_the_oms_makes_and_sends_again_is_shipped_without_a_person(rig: Rig) -> None:
+    shipped_and_put_back(rig)
+    parcel = {"tracking": "T2", "items": [{"external_ref": "1-A-1", "quantity": 1}]}
+    tell(rig, 8, id=8, new_shipments=[parcel])
+    for _ in range(2):
+        rig.poll(300)
+        rig.work()
+    assert (rig.attention(), rig.effects().count("shipped")) == ([], 2)
