@@ -22,7 +22,7 @@ LOG_BYTES_A_MINUTE = 1_000_000
 MEMORY_BYTES = 30 * 1024 * 1024
 #: and by this much for a moment. Python looks for garbage after 100,000 new objects (consumer/garbage.py). When a
 #: broker freezes, kafka-python makes so many in the three seconds until its session ends, and they take 40 MB.
-PEAK_BYTES = 48 * 1024 * 1024
+PEAK_BYTES = 56 * 1024 * 1024
 #: An order arrives in each shop this often.
 EVERY_SECONDS = 2.0
 USUAL_SECONDS = 8.0
