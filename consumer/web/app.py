@@ -21,8 +21,14 @@ READY_SECONDS = 0.08
 
 
 def application(routes: Sequence[BaseRoute]) -> Starlette:
-    """Make the ASGI application with these routes."""
-    return Starlette(routes=list(routes))
+    """Make the ASGI application with these routes.
+
+    A path with a slash too much is not redirected: the address would be made of the client's header Host, and would
+    begin with http:// where a proxy speaks TLS. A client that follows sends its secret along.
+    """
+    made = Starlette(routes=list(routes))
+    made.router.redirect_slashes = False
+    return made
 
 
 def watch_routes(

@@ -93,6 +93,14 @@ def digest(body: bytes = BODY, secret: str = SECRET) -> bytes:
 # -- Callbacks ---------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("path", ["/live/", "/oms/callbacks/alpha/"])
+def test_a_slash_too_much_is_not_redirected_to_where_the_client_says(web: Web, path: str) -> None:
+    """A client that follows would send its secret along, to the host that it named, without TLS."""
+    answer = web.client.put(path, content=BODY, headers={"Host": "other.example", "Authorization": f"Bearer {SECRET}"})
+    assert answer.status_code == 404
+    assert "location" not in answer.headers
+
+
 @pytest.mark.parametrize(
     "headers",
     [
