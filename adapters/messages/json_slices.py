@@ -23,6 +23,9 @@ LONGEST_ORDER: Final = 1024 * 1024
 MOST_ORDERS: Final = 1_000
 #: The most members of a page. Mirakl's have two.
 MOST_MEMBERS: Final = 100
+#: The most values of anything that is parsed as a whole: each may take 100 bytes of memory, and while the parser makes
+#: them no other thread runs. An answer of 4 MiB could have two million.
+MOST_VALUES: Final = 250_000
 #: A longer id is no id of an order.
 _LONGEST_ID: Final = 200
 
@@ -39,8 +42,15 @@ def _not_json() -> Iterator[None]:
         raise Unreadable(UnreadableReason.NOT_JSON) from None
 
 
+def has_too_many_values(raw: bytes) -> bool:
+    """Whether the JSON in `raw` may have more than MOST_VALUES. Commas and brackets within texts count too."""
+    return len(raw) > MOST_VALUES and sum(map(raw.count, (b",", b"[", b"{"))) > MOST_VALUES
+
+
 def load_object(raw: bytes) -> dict[str, Any]:
-    """Parse the JSON object in `raw`. Raises Unreadable(NOT_JSON)."""
+    """Parse the JSON object in `raw`. Raises Unreadable(NOT_JSON), also for more than MOST_VALUES."""
+    if has_too_many_values(raw):
+        raise Unreadable(UnreadableReason.NOT_JSON, "too many values")
     try:  # not _not_json: entering it takes as long as reading a small object, and this runs twice for each read
         value = _parsed(raw)
     except (ValueError, RecursionError):

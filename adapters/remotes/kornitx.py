@@ -13,6 +13,7 @@ import simplejson
 import structlog
 
 from adapters.errors import AccountFault, Duplicate, OutcomeUnknown, Rejected, RemoteError, Retryable
+from adapters.messages.json_slices import has_too_many_values
 from adapters.messages.text import storable
 from adapters.ports import OmsOrder, OnCall
 from adapters.remotes.http import (
@@ -240,7 +241,9 @@ class KornitX:
 
 
 def _json(body: bytes) -> object:
-    """Parse the body. None if it is not JSON."""
+    """Parse the body. None if it is not JSON, or has more values than an answer about an order can have."""
+    if has_too_many_values(body):
+        return None
     try:
         return simplejson.loads(body.decode())
     except (ValueError, RecursionError):

@@ -11,6 +11,7 @@ from adapters.messages.json_slices import (
     LONGEST_ORDER,
     MOST_MEMBERS,
     MOST_ORDERS,
+    MOST_VALUES,
     SlicedPage,
     load_object,
     member,
@@ -166,6 +167,23 @@ def test_a_page_of_very_many_values_is_unreadable_and_takes_no_memory(page: byte
         assert tracemalloc.get_traced_memory()[1] < 40 * 1024 * 1024
     finally:
         tracemalloc.stop()
+
+
+@pytest.mark.parametrize("value", [b"[],", b"{},", b'{"":1},', b"[[]],", b"1,"])
+def test_an_object_of_very_many_values_is_unreadable_and_takes_no_memory(value: bytes) -> None:
+    """Parsing one took 130 MB, and no other thread ran meanwhile."""
+    whole = b'{"error":[' + value * (PAGE_BYTES // len(value)) + b"0]}"
+    tracemalloc.start()
+    try:
+        assert reason_of(load_object, whole) == "not_json"
+        assert tracemalloc.get_traced_memory()[1] < 1024 * 1024
+    finally:
+        tracemalloc.stop()
+
+
+def test_as_many_values_as_an_object_may_have_are_read() -> None:
+    whole = b'{"x":[' + b"[]," * (MOST_VALUES // 2 - 2) + b"0]}"
+    assert len(load_object(whole)["x"]) == MOST_VALUES // 2 - 1
 
 
 def test_an_order_that_is_too_long_makes_only_itself_unreadable_and_takes_no_memory() -> None:

@@ -1,6 +1,7 @@
 """KornitX's import: how each failure is classified, then how its answers are read."""
 
 import json
+import tracemalloc
 from base64 import b64decode
 from collections.abc import Callable
 from typing import Any
@@ -185,6 +186,19 @@ def test_a_lost_call_is_retried_only_if_nothing_was_sent(error: Exception, kind:
     caught = error_of(World(fail))
     assert type(caught) is kind
     assert caught.outcome == label
+
+
+def test_an_answer_of_very_many_values_is_no_answer_and_takes_no_memory() -> None:
+    """Parsing one took 130 MB, and no other thread ran meanwhile."""
+    world = answering(200, b"[" + b"{}," * 1_300_000 + b"{}]")
+    tracemalloc.start()
+    try:
+        error = error_of(world)
+        assert tracemalloc.get_traced_memory()[1] < 30 * 1024 * 1024  # the answer itself has 4 MB
+    finally:
+        tracemalloc.stop()
+    assert isinstance(error, OutcomeUnknown)
+    assert error.outcome == "body_error"
 
 
 @pytest.mark.parametrize(
