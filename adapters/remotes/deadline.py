@@ -1,7 +1,9 @@
 """A deadline over a whole HTTP exchange: writing, the head of the answer, its body.
 
 httpx limits each wait for a piece. A remote that sends one byte of a header at a time could hold a call for as long as
-it likes. So the streams below httpx wait no longer than until the deadline of the call that their thread makes.
+it likes. So the streams below httpx wait no longer than until the deadline of the call that their thread makes. The
+same holds for the look-up of the host's name, and for its addresses: Python tries one after the other, each with the
+whole limit.
 """
 
 import ssl
@@ -13,6 +15,8 @@ from typing import Any
 
 import httpcore
 import httpx
+
+from adapters.remotes.lookup import addresses
 
 
 class _OfThread(threading.local):
@@ -60,8 +64,14 @@ class _Backend(httpcore.NetworkBackend):
         local_address: str | None = None,
         socket_options: Any = None,
     ) -> httpcore.NetworkStream:
-        left = _left(timeout, httpcore.ConnectTimeout)
-        return _Stream(self._backend.connect_tcp(host, port, left, local_address, socket_options))
+        failed: Exception = httpcore.ConnectError("the name has no address")
+        for address in addresses(host, port, _left(timeout, httpcore.ConnectTimeout)):
+            left = _left(timeout, httpcore.ConnectTimeout)
+            try:
+                return _Stream(self._backend.connect_tcp(address, port, left, local_address, socket_options))
+            except (httpcore.ConnectError, httpcore.ConnectTimeout) as error:
+                failed = error
+        raise failed
 
     def sleep(self, seconds: float) -> None:
         self._backend.sleep(seconds)
