@@ -8,6 +8,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import httpx
 
@@ -85,3 +86,23 @@ class _Held(httpx.SyncByteStream):
         if self._is_held:
             self._is_held = False
             self._rest(self.connection)
+
+
+def close_whole(response: httpx.Response) -> None:
+    """Close a response, and its connection too if the remote has sent more than this answer.
+
+    Otherwise what came too much would be read as the answer to the next request: the answer about one order would
+    count for another one.
+    """
+    if _has_more(response):
+        response.extensions["network_stream"].close()
+    response.close()
+
+
+def _has_more(response: httpx.Response) -> bool:
+    # Only the parser of httpcore knows what it has read behind the answer, and httpcore has no name for it.
+    carrier: Any = response.stream
+    for name in ("body", "_httpcore_stream", "_stream", "_connection"):
+        carrier = getattr(carrier, name, carrier)
+    parser = getattr(carrier, "_h11_state", None)
+    return parser is not None and bool(parser.trailing_data[0])

@@ -20,7 +20,7 @@ import httpx
 
 from adapters.errors import AccountFault, Cause, OutcomeUnknown, Rejected, RemoteError, Retryable
 from adapters.ports import OnCall
-from adapters.remotes.connections import REST_SECONDS, Connections
+from adapters.remotes.connections import REST_SECONDS, Connections, close_whole
 from adapters.remotes.deadline import deadline, keep_deadlines
 
 T = TypeVar("T")
@@ -286,7 +286,7 @@ class Remote:
                 try:
                     return Reply(response.status_code, response.headers, self._body(response, started, sink))
                 finally:
-                    response.close()
+                    close_whole(response)
         except (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout) as error:
             _fail(Retryable, operation, error)  # nothing was sent
         except (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError, httpx.CookieConflict) as error:
