@@ -31,6 +31,7 @@ from statemachine.in_oms import (
     goes_on_at,
     is_confirmed_by_us,
     is_debited_after_shipping,
+    is_debited_as_shipped,
     is_done_in_oms,
     is_shipped_by_another,
     left_at,
@@ -329,7 +330,7 @@ def _is_held(facts: Facts) -> bool:
 
 def _too_early(facts: Facts, snapshot: Snapshot, state: State) -> Iterator[Attention]:
     """What the OMS does with an order that Mirakl does not let the shop send yet."""
-    if state == State.DISPATCHED and _may_not_ship_yet(snapshot):
+    if state == State.DISPATCHED and _may_not_ship_yet(snapshot) and not is_debited_as_shipped(facts):
         yield Attention(Reason.SENT_BEFORE_SHIPPING)
     in_oms = state is State.IMPORTED or (state is State.AWAITING_PAYMENT and may_be_in_oms(facts))
     if in_oms and snapshot.state in DEBIT and not is_debited_after_shipping(facts):

@@ -185,6 +185,11 @@ class Snapshot:
     def owed_lines(self) -> tuple[Line, ...]:
         return tuple(line for line in self.lines if line.is_owed)
 
+    @property
+    def is_marked_shipped(self) -> bool:
+        """Whether a line has a `shipped_date`, and every line that is to be sent has one."""
+        return any(line.shipped for line in self.lines) and all(line.shipped for line in self.owed_lines)
+
 
 @dataclass(frozen=True, slots=True, order=True)
 class Part:

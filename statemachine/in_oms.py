@@ -6,7 +6,17 @@ from typing import Final
 
 from statemachine.before_shipment import compared
 from statemachine.commands import CommandKind, Policy
-from statemachine.facts import AFTER_SHIPPING, DEBIT, EPOCH, EVERY_LINE, PAY_ON_SHIPMENT, VOUCHED, Facts, Line
+from statemachine.facts import (
+    AFTER_SHIPPING,
+    DEBIT,
+    EPOCH,
+    EVERY_LINE,
+    PAY_ON_ACCEPTANCE,
+    PAY_ON_SHIPMENT,
+    VOUCHED,
+    Facts,
+    Line,
+)
 from statemachine.other_values import shown_since
 from statemachine.parcels import sent_more_at
 from statemachine.payloads import what_oms_got
@@ -124,19 +134,18 @@ def is_shipped_by_another(facts: Facts, policy: Policy) -> bool:
 
 
 def is_debited_as_shipped(facts: Facts) -> bool:
-    """Whether Mirakl shows the debit that PAY_ON_SHIPMENT has only after a shipment: a line has a `shipped_date`."""
-    return _is_debit_on_shipment(facts) and any(line.shipped for line in _lines(facts))
+    """Whether Mirakl shows a debit in a workflow that debits after a shipment, and a line has a `shipped_date`."""
+    shown = facts.snapshot
+    after = shown is not None and shown.state in DEBIT and shown.workflow not in ("", PAY_ON_ACCEPTANCE)
+    return after and any(line.shipped for line in _lines(facts))
 
 
 def is_debited_after_shipping(facts: Facts) -> bool:
-    """Whether PAY_ON_SHIPMENT shows a debit after a shipment: `is_debited_as_shipped`, or an earlier read showed
+    """Whether Mirakl debits after a shipment: `is_debited_as_shipped`, or in PAY_ON_SHIPMENT an earlier read showed
     SHIPPING. A debit before SHIPPING proves nothing (docs/rules.md 3)."""
-    return is_debited_as_shipped(facts) or (_is_debit_on_shipment(facts) and facts.baseline is not None)
-
-
-def _is_debit_on_shipment(facts: Facts) -> bool:
     shown = facts.snapshot
-    return shown is not None and shown.state in DEBIT and shown.workflow == PAY_ON_SHIPMENT
+    on_shipment = shown is not None and shown.state in DEBIT and shown.workflow == PAY_ON_SHIPMENT
+    return is_debited_as_shipped(facts) or (on_shipment and facts.baseline is not None)
 
 
 def left_at(facts: Facts, *lines: Line) -> datetime:

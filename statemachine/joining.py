@@ -121,7 +121,7 @@ def snapshot_facts(snapshot: Snapshot) -> Facts:
     seen = ((snapshot.state, snapshot.read_at),) if snapshot.state in SELLER_ACTS else ()
     owed = () if snapshot.state in AFTER_SHIPPING else snapshot.owed_lines
     after = snapshot.state in DEBIT and snapshot.workflow in (PAY_ON_DELIVERY, PAY_ON_DUE_DATE)
-    debit_after_shipping = after and any(line.shipped for line in snapshot.lines)
+    debit_after_shipping = after and snapshot.is_marked_shipped
     shipped = snapshot.state in AFTER_SHIPPING or debit_after_shipping
     update = snapshot.updated_at if shipped else EPOCH
     snapshot = replace(snapshot, shows=shown_by(snapshot), is_compared=True)

@@ -88,18 +88,19 @@ def is_refused(facts: Facts) -> bool:
 
 
 def is_shipped(facts: Facts) -> bool:
-    """Whether Mirakl shows the order shipped, or debits it after that. A newer SHIPPING wins (docs/rules.md 3)."""
+    """Whether Mirakl shows the order shipped, or debits all of it after that. A newer SHIPPING wins (docs/rules.md
+    3)."""
     snapshot = facts.snapshot
     if snapshot is None or snapshot.state in AFTER_SHIPPING:
         return snapshot is not None
     if snapshot.state not in DEBIT or (snapshot.workflow == PAY_ON_SHIPMENT and not facts.shipped_seen):
         return False
-    return facts.shipped_seen or any(line.shipped for line in snapshot.lines)
+    return facts.shipped_seen or snapshot.is_marked_shipped
 
 
 def is_dispatched(facts: Facts) -> bool:
-    """Whether the goods left: the OMS sent every open line, OR24 was answered, or Mirakl shows the debit that
-    PAY_ON_SHIPMENT has only after a shipment."""
+    """Whether the goods left: the OMS sent every open line, OR24 was answered, or Mirakl shows the debit of
+    a part that was shipped."""
     return is_debited_as_shipped(facts) or last_answer(facts, CommandKind.CONFIRM) is not None or all_sent(facts)
 
 

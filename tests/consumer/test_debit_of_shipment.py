@@ -167,3 +167,24 @@ def test_what_explain_says_of_a_debit_of_a_shipment_is_true(rig: Rig) -> None:
     rig.imported(workflow=ON_SHIPMENT)
     debits(rig, "1-A-1")
     assert explained(rig).why_here.startswith("Mirakl debits a shipment (")
+
+
+@pytest.mark.parametrize("workflow", ["PAY_ON_DELIVERY", "PAY_ON_DUE_DATE"])
+@pytest.mark.parametrize("is_imported", [True, False])
+def test_a_debit_of_one_parcel_leaves_the_line_that_is_still_to_be_sent_on_a_deadline(
+    rig: Rig, workflow: str, is_imported: bool
+) -> None:
+    """The order was `shipped` then, and the other line waited for nobody."""
+    if is_imported:
+        rig.imported(workflow=workflow, lines=2)
+    else:
+        rig.add("1-A", state="STAGING", workflow=workflow, lines=2)
+        rig.poll()
+    debits(rig, "1-A-1")
+    assert (rig.state(), details(rig)) == ("dispatched", {"shipped_elsewhere": "1-A-1"} if is_imported else {})
+    if is_imported:
+        decide(rig, DecisionKind.SETTLE)
+    later(rig, days=10)
+    assert "payment_late" in rig.attention()
+    debits(rig, "1-A-1", "1-A-2")
+    assert rig.state() == "shipped"
