@@ -13,9 +13,9 @@ PUBLISHED_FOR: Final = timedelta(minutes=10)
 FIRST_WAIT: Final = timedelta(minutes=10)
 #: The longest of these waits.
 LONGEST_WAIT: Final = timedelta(days=1)
-#: The largest number of entries in each memory. One shop has far fewer open orders, so an entry is out of date before
-#: it is removed.
-MOST: Final = 1_000_000
+#: The largest number of entries in each memory. Most shops have fewer open orders. More orders cost repeated work, and
+#: no memory: a listing of Mirakl may hold millions of small orders.
+MOST: Final = 20_000
 
 V = TypeVar("V")
 
@@ -82,7 +82,9 @@ class ReadBefore:
     def find(self, raw: bytes, parse: Callable[[bytes], tuple[str, str]]) -> tuple[str, str]:
         """The id and the digest of this order, from the run before or from `parse`."""
         key = blake2b(raw, digest_size=16).digest()
-        found = self._now[key] = self._now.get(key) or self._before.get(key) or parse(raw)
+        found = self._now.get(key) or self._before.get(key) or parse(raw)
+        if len(self._now) < MOST:
+            self._now[key] = found
         return found
 
 

@@ -60,6 +60,8 @@ MAX_WAITING: Final = 20_000
 LEAST_ON_A_PAGE: Final = 3
 #: A listing with more pages is taken for an endless one, because no seller has so many open orders.
 MAX_PAGES: Final = 5_000
+#: The most orders of one listing: a run keeps the id of each. A page may hold a thousand.
+MAX_ORDERS: Final = 200_000
 #: A run that waits for a page may go on until this time after it began. Then its first pages are too old.
 PAUSED_LONGEST: Final = timedelta(hours=1)
 #: Stands for the ids of all unusable orders that have none, or none that can be read. It is not JSON, as every id is.
@@ -282,7 +284,7 @@ class Poller:
         known: set[str] = set()
         offset, back, first_time = 0, OVERLAP_ORDERS, None
         for _ in range(MAX_PAGES):
-            if spool.is_full:
+            if spool.is_full or len(known) >= MAX_ORDERS:
                 break
             self._lease()
             try:
