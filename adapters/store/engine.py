@@ -45,6 +45,15 @@ def sqlite_file(url: str) -> Path | None:
     return Path(path) if is_sqlite(url) and path else None
 
 
+def file_identity(file: Path | None) -> tuple[int, int] | None:
+    """Device and number of a file, which stay while it is the same one. None: there is no such file."""
+    try:
+        found = file.stat() if file else None
+    except OSError:
+        return None
+    return (found.st_dev, found.st_ino) if found else None
+
+
 def hold_alone(url: str, setting: str = "store.url") -> IO[str] | None:
     """Lock a SQLite store for this process, so that no second service runs on it, until the returned file is closed.
 

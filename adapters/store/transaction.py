@@ -55,6 +55,8 @@ class Store:
         # All statements of a read see the same moment. SQLite needs no option for that.
         self._reading = {} if self.is_sqlite else {"isolation_level": "REPEATABLE READ", "postgresql_readonly": True}
         self._of_thread = threading.local()
+        self._file = engine.sqlite_file(url)
+        self._file_identity: tuple[int, int] | None = None  # of the file that is open; None: not looked at yet
 
     @contextmanager
     def transaction(self, lock_seconds: float | None = None) -> Iterator[Transaction]:
@@ -151,15 +153,24 @@ class Store:
     def try_a_write(self) -> None:
         """Write a row and take it back, in PostgreSQL; in SQLite only read, because a write waits for all others.
 
-        Raises StoreUnavailable, with the cause READ_ONLY if the server is no longer the primary.
+        Raises StoreUnavailable, with the cause READ_ONLY if the server is no longer the primary, or if the SQLite file
+        was deleted or replaced: what is written then is lost with the process.
         """
         if self.is_sqlite:
             self.ping()
+            self._check_file()
             return
         probe = {"name": f"{PROBE}/{uuid.uuid4().hex}", "holder": "", "token": 0, "until": datetime.now(UTC)}
         with engine.translated(reads=True), self.engine.connect() as connection, connection.begin() as transaction:
             connection.execute(sa.insert(s.leases).values(probe))
             transaction.rollback()
+
+    def _check_file(self) -> None:
+        found = engine.file_identity(self._file)
+        self._file_identity = self._file_identity or found
+        if found != self._file_identity:
+            text = f"the file {self._file} was deleted or replaced while it was open: restart the service"
+            raise StoreUnavailable(text, Cause.READ_ONLY)
 
     def close(self) -> None:
         """Close every connection."""
