@@ -258,6 +258,10 @@ REASONS: Final[Mapping[Reason, About]] = {
         "the OMS's answer to the import shows other lines or pieces than were sent",
         "Look at the order in the OMS and have it corrected there, then `orders settle ORDER --reason WHY`. A line "
         "that it does not have is sent when parcels hold it, or by `orders sent ORDER --reason WHY`.",
+        cure_when_sent=(
+            "Nobody has to make them any more: do not have the order corrected in the OMS, and stop there what it "
+            "would still make. Then `orders settle ORDER --reason WHY`."
+        ),
     ),
     Reason.MESSAGES_NOT_READ: About(
         "the customer wrote, and the messages could not be read for long; the import waits, and the messages are "
@@ -284,7 +288,8 @@ REASONS: Final[Mapping[Reason, About]] = {
     Reason.PAYMENT_AWAITED_AGAIN: About(
         "the OMS has the order, or may have it, and Mirakl waits for the customer's money",
         "Hold it in the OMS until Mirakl shows that the customer has paid; ask the operator why. It clears when Mirakl "
-        "shows SHIPPING, or by `orders settle ORDER --only payment_awaited_again --reason WHY`.",
+        "shows SHIPPING. When the OMS has it on hold, `orders settle ORDER --only payment_awaited_again --reason WHY` "
+        "ends it before.",
         urgency=Urgency.NOW,
     ),
     Reason.QUANTITY_EXCEEDS_ORDER: About(

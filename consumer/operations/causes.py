@@ -22,7 +22,7 @@ from statemachine.deadlines import has_come
 from statemachine.events import Event
 from statemachine.facts import VOUCHED, Answer, DecisionKind, Facts, GiveUp, Rejection, Trouble
 from statemachine.in_oms import has_left
-from statemachine.payloads import import_known, our_payloads
+from statemachine.payloads import import_known, may_be_in_oms, our_payloads
 from statemachine.plan import needed
 from statemachine.readings import all_sent, is_canceled_by_oms, is_ended_everywhere, unknown_skus
 from statemachine.reason_of_order import Attention
@@ -220,8 +220,16 @@ _CURE_OF_QUANTITY_IN_OMS: Final = (
     "when a read shows the quantity."
 )
 
+#: What to do about an order that cannot be imported as Mirakl shows it: the OMS was not asked.
+_CURE_OF_NOT_ASKED: Final = (
+    "The OMS was not asked, so it has no words on it. The `cause` says what Mirakl's order lacks: ask the "
+    "marketplace's operator; a read that shows it causes a new try. Or key the order in by hand under the "
+    "external_ref that `orders explain ORDER` shows, then `orders handled ORDER --reason WHY`."
+)
+
 #: Cures that stand in place of that of the reason.
 CURES_OF_CASES: Final = (
+    _CURE_OF_NOT_ASKED,
     _CURE_OF_IMPORT_GIVEN_UP,
     _CURE_OF_MESSAGES,
     _CURE_OF_LATE_TRACKING,
@@ -240,6 +248,8 @@ def cure(one: Attention, order: OrderRow, policy: Policy | None = None) -> str:
     cure_of = one.about.cure
     if (one.reason, one.command) == (Reason.GAVE_UP, CommandKind.IMPORT):
         cure_of = _CURE_OF_IMPORT_GIVEN_UP
+    elif one.reason is Reason.IMPORT_REJECTED and _was_not_asked(order.facts):
+        cure_of = _CURE_OF_NOT_ASKED
     elif one.reason is Reason.RETRYING and f" {MESSAGES} " in one.detail:
         cure_of = _CURE_OF_MESSAGES
     elif (one.reason, one.command) == (Reason.RETRYING, CommandKind.TRACK) and order.state is State.SHIPPED:
@@ -262,6 +272,12 @@ def cure(one: Attention, order: OrderRow, policy: Policy | None = None) -> str:
         named = named.replace("orders handled ORDER --reason", f"orders handled ORDER --call {one.command} --reason")
     named = named.replace("`orders ", "`orderflow orders ")
     return named.replace(" ORDER", f" {shlex.quote(order.order_id)} --shop {shlex.quote(order.shop)}")
+
+
+def _was_not_asked(facts: Facts) -> bool:
+    """Whether no round of the import reached the OMS, because Mirakl's order lacks a field."""
+    imports = [no for no in facts.rejections if no.kind == CommandKind.IMPORT]
+    return bool(imports) and not may_be_in_oms(facts) and all(no.code in NOT_ASKED for no in imports)
 
 
 def _cure_of_unknown_skus(facts: Facts, policy: Policy) -> str:

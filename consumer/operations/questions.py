@@ -96,6 +96,8 @@ def _let_go(before: Plan, after: Plan, facts: Facts, policy: Policy) -> Iterator
     due = {one.kind for one in after.due}
     if any(one.reason is Reason.OMS_CANCELED for one in ended):
         yield from _canceled_in_oms(after, facts, policy)
+    if any(one.reason is Reason.PAYMENT_AWAITED_AGAIN for one in ended) and not all_sent(facts):
+        yield "the customer has not paid: put the order on hold in the OMS first, or it makes the goods all the same"
     if CommandKind.IMPORT in due and any(one.reason in _IMPORTED_AS_SHOWN for one in ended):
         owed = facts.snapshot.owed_lines if facts.snapshot else ()
         known = [line for line in owed if line.quantity is not None]  # without a quantity nothing is imported
@@ -107,7 +109,8 @@ def _let_go(before: Plan, after: Plan, facts: Facts, policy: Policy) -> Iterator
     if CommandKind.CONFIRM in freed and import_known(facts):
         when = "Mirakl shows SHIPPING" if all_sent(facts) else "the OMS reports the goods sent"
         yield f"from then on, when {when}, Mirakl is told that the order is shipped"
-        if is_gone(facts, policy) and not all_sent(facts):
+        is_withdrawn = any(one.reason is Reason.WITHDRAWN_AFTER_IMPORT for one in ended)
+        if (is_withdrawn or is_gone(facts, policy)) and not all_sent(facts):
             yield "so stop the order in the OMS first"
     elif awaited := answer_awaited(facts, policy):
         yield awaited
@@ -185,6 +188,8 @@ def _of_sent(facts: Facts, *, before: Plan, after: Plan) -> Iterator[str]:
         yield "the order does not go to the OMS any more"
     if after.state is State.DISPATCHED and (money := money_awaited(facts)):
         yield f"{money}; Mirakl is told of the shipment only when it shows SHIPPING"
+    if any(one.reason is Reason.LINES_NOT_IMPORTED for one in after.attention):
+        yield "the OMS's answer showed other lines or pieces than it was sent: nobody has to make the missing ones now"
     yield from _told_later(after)
 
 

@@ -163,7 +163,7 @@ QUESTIONS: list[tuple[str, Policy, Callable[[Desk], object], DecisionKind, dict[
         DecisionKind.SETTLE,
         {"only": ["withdrawn_after_import"]},
         ": from then on, when the OMS reports the goods sent, Mirakl is told that the order is shipped; "
-        "this ends withdrawn_after_import?",
+        "so stop the order in the OMS first; this ends withdrawn_after_import?",
     ),
     (
         "release of an import that waits for messages",

@@ -1,0 +1,65 @@
+"""A question says what a person has to do in the OMS first, and a cure names nobody who knows nothing of the order."""
+
+from pathlib import Path
+
+import pytest
+
+from adapters.simulators.faults import Fault
+from adapters.simulators.mirakl import changes
+from consumer.operations import orders as operations
+from statemachine.facts import DecisionKind
+from tests.consumer.in_oms_hands import decide
+from tests.consumer.rig import Rig
+
+LACKS_A_LINE = (
+    '[{"id": 7, "ref": "7", "external_ref": "1-A", "items": [{"id": 1, "external_ref": "1-A-1", "quantity": 1}]}]'
+)
+
+
+@pytest.fixture
+def rig(tmp_path: Path) -> Rig:
+    return Rig(tmp_path)
+
+
+def asked(rig: Rig, kind: DecisionKind, *only: str) -> str:
+    act = operations.Act(kind, "ana", "seen", rig.clock.now(), only=only)
+    return operations.question_of(rig.store, rig.row(), act, rig.policies["alpha"], prefix="")
+
+
+def cures(rig: Rig) -> dict[str, str]:
+    found = operations.explanation(rig.store, rig.row(), rig.policies["alpha"], rig.clock.now())
+    return {one.reason: one.cure for one in found.attention}
+
+
+def test_goods_that_left_are_not_to_be_made_though_the_oms_lacks_them(rig: Rig) -> None:
+    rig.oms.knobs.faults.append(Fault("order", "answer_after", 1, "1-A", status=201, content=LACKS_A_LINE))
+    rig.imported(lines=2)
+    assert "have it corrected there" in cures(rig)["lines_not_imported"]
+    assert "nobody has to make the missing ones now" in asked(rig, DecisionKind.SENT)
+    decide(rig, DecisionKind.SENT)
+    assert cures(rig)["lines_not_imported"].startswith("The goods have left. Nobody has to make them any more")
+
+
+def test_goods_without_a_payment_are_held_in_the_oms_before_the_reason_is_settled(rig: Rig) -> None:
+    rig.imported()
+    changes.put_in_state(rig.mirakl["alpha"], "1-A", "WAITING_DEBIT_PAYMENT")
+    rig.poll()
+    assert "When the OMS has it on hold, `" in cures(rig)["payment_awaited_again"]
+    assert "put the order on hold in the OMS first" in asked(rig, DecisionKind.SETTLE, "payment_awaited_again")
+
+
+def test_a_withdrawn_order_is_stopped_in_the_oms_before_the_reason_is_settled(rig: Rig) -> None:
+    rig.imported()
+    changes.refund(rig.mirakl["alpha"], "1-A", "1-A-1")
+    rig.poll()
+    assert "so stop the order in the OMS first" in asked(rig, DecisionKind.SETTLE, "withdrawn_after_import")
+
+
+def test_an_import_that_lacks_a_field_of_mirakl_is_not_asked_of_the_oms(rig: Rig) -> None:
+    rig.add("1-A", state="SHIPPING")
+    changes.set_fields(rig.mirakl["alpha"], "1-A", currency_iso_code=None)
+    rig.poll()
+    rig.work()
+    found = cures(rig)["import_rejected"]
+    assert found.startswith("The OMS was not asked")
+    assert "orderflow orders handled 1-A --shop alpha --call import_order --reason WHY`" in found
