@@ -52,7 +52,13 @@ from consumer.poller import Poller
 from consumer.pollers import PollerPool
 from consumer.relay import Relay, RelayLoop
 from consumer.retry import Backoff
-from consumer.secrets import ShopSecrets, check_callback_secrets, kafka_options, shop_secrets
+from consumer.secrets import (
+    ShopSecrets,
+    check_callback_secrets,
+    kafka_options,
+    shop_secrets,
+    warn_of_implausible_secrets,
+)
 from consumer.service import Base, Beats, Parts, Probe, Service, WorkSignal
 from consumer.stores import group_of, open_store, outbox_of
 from consumer.telemetry import LogHooks, configure_logging
@@ -104,6 +110,7 @@ def build_parts(
     configure_logging(recorder.line_logged, recorder.line_lost)
     secrets = {name: shop_secrets(name, shop) for name, shop in settings.shops.items()}
     check_callback_secrets(secrets)
+    warn_of_implausible_secrets(settings)
     with ExitStack() as closing:
         # Lock the SQLite file before the schema is migrated. Two processes on one file would poll Mirakl twice as often
         # as Mirakl allows.

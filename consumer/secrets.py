@@ -4,14 +4,20 @@ Kubernetes replaces a mounted secret while the process runs. So this module retu
 text. The function is called for each use.
 """
 
+import os
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+import structlog
+
 from adapters.errors import ConfigError
 from consumer.config import KafkaOption, Settings
 from consumer.config_shops import ShopTable
+
+log = structlog.get_logger("orderflow")
 
 #: Returns the secret that its file contains now. Raises ConfigError if there is no usable one.
 Secret = Callable[[], str]
@@ -21,6 +27,10 @@ Secrets = Callable[[], tuple[str, ...]]
 #: The fewest characters of a secret that signs callbacks. Anybody who has seen one callback can guess a shorter one.
 SHORTEST_CALLBACK_SECRET: Final = 16
 MAX_CALLBACK_SECRETS: Final = 2
+#: A secret with more characters is not refused, but `implausible` names it: it is probably two secrets in one line.
+LONGEST_PLAUSIBLE_SECRET: Final = 100
+#: The shape of a UUID. A text that holds two of them is probably two secrets in one line.
+_UUID: Final = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
 
 
 def secret(key: str, path: Path) -> Secret:
@@ -78,11 +88,14 @@ def callback_secrets(key: str, path: Path) -> Secrets:
     While a secret is replaced at the OMS, the file holds the old and the new one. Raises ConfigError if the file is
     missing, empty or not text, or holds too many secrets, or one that is too short to be safe. If it is missing or
     empty later, the returned function returns the last secrets. If it is unusable in another way, the function raises
-    ConfigError.
+    ConfigError: also if a line holds a secret from before with more behind or before it, because somebody joined the
+    old and the new secret in one line, and neither would be right.
     """
     text = _watched(key, path)
+    before: tuple[str, ...] = ()
 
     def read() -> tuple[str, ...]:
+        nonlocal before
         found = tuple(line.strip() for line in text().splitlines() if line.strip())
         if len(found) > MAX_CALLBACK_SECRETS:
             raise ConfigError(f"{key}: {path} holds more than {MAX_CALLBACK_SECRETS} secrets")
@@ -90,10 +103,43 @@ def callback_secrets(key: str, path: Path) -> Secrets:
             raise ConfigError(f"{key}: {path} holds bytes that are not text")
         if any(len(one) < SHORTEST_CALLBACK_SECRET for one in found):
             raise ConfigError(f"{key}: {path} holds a secret of less than {SHORTEST_CALLBACK_SECRET} characters")
+        if any(one != old and (one.startswith(old) or one.endswith(old)) for one in found for old in before):
+            raise ConfigError(f"{key}: {path} holds the secret from before and more on one line; {_ONE_A_LINE}")
+        before = found
         return found
 
     read()
     return read
+
+
+_ONE_A_LINE: Final = "each secret needs a line of its own: printf '\\n%s\\n' NEW >> FILE"
+
+
+def implausible(path: Path) -> list[str]:
+    """What is probably wrong with a file of callback secrets that can be read, without the secrets themselves.
+
+    A file without a line end is named before anything is wrong: `echo NEW >> FILE` would join NEW to its last secret.
+    """
+    text = path.read_text(encoding="utf-8")
+    found = []
+    for number, line in enumerate((one.strip() for one in text.splitlines()), start=1):
+        if len(line) > LONGEST_PLAUSIBLE_SECRET:
+            found.append(f"line {number} of {path} has {len(line)} characters, perhaps two secrets")
+        elif len(_UUID.findall(line)) > 1:
+            found.append(f"line {number} of {path} holds two UUIDs, perhaps two secrets")
+        elif any(one.isspace() for one in line):
+            found.append(f"line {number} of {path} holds a space, perhaps two secrets or a remark")
+    if text and not text.endswith("\n") and os.access(path, os.W_OK):  # a mounted Secret cannot be appended to
+        found.append(f"{path} does not end with a line end, so `echo NEW >> FILE` would join two secrets in one line")
+    return [f"{one}; {_ONE_A_LINE}" for one in found]
+
+
+def warn_of_implausible_secrets(settings: Settings) -> None:
+    """Log what is probably wrong with the files of callback secrets, at the start of a process."""
+    for name, shop in settings.shops.items():
+        path = shop.oms.callback_secret_file
+        for what in implausible(path) if path else ():
+            log.warning("callback_secret_implausible", shop=name, what=what)
 
 
 def check_callback_secrets(secrets: Mapping[str, "ShopSecrets"]) -> None:

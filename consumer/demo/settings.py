@@ -160,4 +160,4 @@ def _write_secret(path: Path, secret: str) -> None:
     """Write a file that only this user can read, because `run` refuses others."""
     path.unlink(missing_ok=True)
     path.touch(0o600)
-    path.write_text(secret, encoding="utf-8")
+    path.write_text(f"{secret}\n", encoding="utf-8")

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from adapters.errors import ConfigError
-from consumer.secrets import callback_secrets, secret
+from consumer.secrets import callback_secrets, implausible, secret
 
 
 def test_the_error_of_a_missing_file_names_key_and_file(tmp_path: Path) -> None:
@@ -64,3 +64,33 @@ def test_the_secrets_of_callbacks_are_one_a_line_and_long_enough(tmp_path: Path)
         rotate(path, content)
         with pytest.raises(ConfigError, match=rf"shops\.alpha\.oms\.callback_secret_file: .*/key holds {words}"):
             read()
+
+
+def test_an_old_and_a_new_secret_that_were_joined_in_one_line_are_an_error(tmp_path: Path) -> None:
+    """`echo NEW >> FILE` does this to a file without a line end. Neither secret would be right, and nobody would see
+    why."""
+    path, old, new = tmp_path / "key", "o" * 16, "n" * 16
+    path.write_text(old, encoding="utf-8")
+    read = callback_secrets("shops.alpha.oms.callback_secret_file", path)
+    for joined in (f"{old}{new}\n", f"{new}{old}\n"):
+        rotate(path, joined)
+        with pytest.raises(ConfigError, match="holds the secret from before and more on one line; each secret needs"):
+            read()
+    rotate(path, f"{old}\n\n{new}\n")
+    assert read() == (old, new)
+
+
+def test_what_is_probably_wrong_with_a_file_of_callback_secrets_is_named_without_the_secret(tmp_path: Path) -> None:
+    path, hexadecimal, uuid = tmp_path / "key", "0123456789abcdef" * 4, "123e4567-e89b-12d3-a456-426614174000"
+    for content, words in (
+        (f"{hexadecimal}\n{hexadecimal[::-1]}\n", ()),
+        (f"{hexadecimal}\n\n{hexadecimal[::-1]}\n", ()),
+        (f"{hexadecimal}{hexadecimal}\n", ("line 1 of", "has 128 characters, perhaps two secrets")),
+        (f"{uuid}{uuid}\n", ("line 1 of", "holds two UUIDs")),
+        (f"\n{uuid} {uuid[:8]}\n", ("line 2 of", "holds a space")),
+        (hexadecimal, ("does not end with a line end", "printf '\\n%s\\n' NEW >> FILE")),
+    ):
+        path.write_text(content, encoding="utf-8")
+        found = implausible(path)
+        assert all(word in found[0] for word in words) if words else found == []
+        assert not any(secret in one for one in found for secret in (hexadecimal, uuid))

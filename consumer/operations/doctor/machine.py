@@ -44,7 +44,7 @@ def secrets_are_there(settings: Settings) -> list[Found]:
 
 
 def callback_secrets(settings: Settings) -> list[Found]:
-    """Each shop's callback secrets are long, few, and its own."""
+    """Each shop's callback secrets are long, few, its own, and each on a line of its own."""
     files = {name: one.oms.callback_secret_file for name, one in settings.shops.items()}
     has_one = {name: path for name, path in files.items() if path is not None}
     if not has_one:
@@ -62,6 +62,9 @@ def callback_secrets(settings: Settings) -> list[Found]:
         for text in read(name, path)():
             if owners.setdefault(text, name) != name:
                 found += fail(f"{name} and {owners[text]} have the same secret", cure)
+    for path in dict.fromkeys(has_one.values()):
+        for what in secrets.implausible(path):
+            found += warn(*what.split("; ", 1))
     return found or ok(f"shops that have one: {len(has_one)}")
 
 

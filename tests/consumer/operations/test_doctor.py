@@ -197,6 +197,13 @@ def test_a_database_that_everybody_may_read_is_told(ward: Ward) -> None:
     assert ward.found("warn").keys() == {("file_modes", "")}
 
 
+def test_two_callback_secrets_in_one_line_are_told(ward: Ward) -> None:
+    ward.write("alpha-callback.key", "0123456789abcdef" * 8 + "\n")
+    ((where, what),) = ward.found("warn").items()
+    assert where == ("callback_secrets", "")
+    assert "has 128 characters, perhaps two secrets" in what
+
+
 def test_a_host_that_nobody_listens_at_is_a_line(ward: Ward) -> None:
     """Over the network, because only there a connection is tried by hand."""
     ward.net = None

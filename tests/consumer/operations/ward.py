@@ -59,7 +59,7 @@ class Ward:
         self.file.write_text(self._text())
         for name in SHOPS:
             self.write(f"{name}.key", MARKETPLACES[name].api_key)
-            self.write(f"{name}-callback.key", f"a long secret of {name}")
+            self.write(f"{name}-callback.key", f"a-long-secret-of-{name}\n")
         self.write("oms.key", OMS_KEY)
         store = new_store(folder)
         self.know_shops(store)
