@@ -13,6 +13,7 @@ from consumer.cli.options import FILE, Config, Json, Only, Reason, ShopName, Who
 from consumer.cli.output import BAD_ANSWER, ask, cell, fail, note, print_pairs, print_rows
 from consumer.operations import shops
 from consumer.operations.errors import NotPossible
+from consumer.operations.pauses import read_pauses
 
 commands = group("Shops, their accounts, and the switches of their effects.")
 commands.add_typer(shop_account.commands, name="account")
@@ -21,14 +22,21 @@ commands.add_typer(shop_documents.commands, name="documents")
 
 @commands.command("list")
 def shops_list(context: typer.Context, file: Config = FILE, as_json: Json = False) -> None:
-    """List the shops, their switches, and how far their polls have come.
+    """List the shops, their switches, who paused them and why, and how far their polls have come.
 
     \b
     Example:
       orderflow shops list
     """
     with opened(context, file) as session:
-        print_rows([asdict(shop) for shop in shop_rows.list_all(session.store)], as_json)
+        rows = shop_rows.list_all(session.store)
+        effects = {name: shop.effects for name, shop in session.settings.shops.items()}
+        pauses = read_pauses(session.store, rows, effects)
+    shown = [
+        asdict(row) | {"pauses": [asdict(one) if as_json else str(one) for one in pauses.get(row.name, ())]}
+        for row in rows
+    ]
+    print_rows(shown if as_json else [one | {"pauses": "; ".join(one["pauses"])} for one in shown], as_json)
 
 
 @commands.command("check")

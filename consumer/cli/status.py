@@ -65,6 +65,7 @@ def _of_shop(shop: ShopStatus, at: datetime) -> Iterator[str]:
         "effects off" if not shop.effects else "effects on" if not shop.paused else "paused: " + " ".join(shop.paused)
     )
     yield f"{shop.name}  {shop.endpoint} shop {shop.shop_id}, {effects}"
+    yield from (f"  paused      {one}" for one in shop.pauses)
     polled = f"{_ago(shop.polled_at, at)} ago, by {shop.poller or 'nobody'}" if shop.polled_at else "never"
     yield f"  polled      {polled}"
     yield f"  orders      {_waiting(shop.states, at) or 'none open'}"

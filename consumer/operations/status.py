@@ -20,6 +20,7 @@ from consumer.config import Settings
 from consumer.hooks import BEAT_SECONDS
 from consumer.leases import RELAY, poll_lease
 from consumer.operations.offsets import Log, PartitionStatus, partition_statuses
+from consumer.operations.pauses import Pause, read_pauses
 from consumer.operations.process import Process
 
 #: A shop stands still if its last successful poll ended more than so many of its intervals ago.
@@ -39,6 +40,7 @@ class ShopStatus:
     shop_id: int
     effects: bool
     paused: tuple[str, ...]
+    pauses: tuple[Pause, ...]  # who paused which effects, since when and why
     polled_at: datetime | None
     watermark: datetime | None
     poller: str  # the process that polls the shop; "": none
@@ -64,8 +66,9 @@ class Status:
 def status(settings: Settings, store: Store, log: Log, group: str, *, now: datetime, process: Process | None) -> Status:
     """Read what goes on. Raises StoreUnavailable. If the log does not answer, `still` says so."""
     counts, leases = stored_counts(store), backlog_rows.holders(store, now)
-    calls = backlog_rows.backlogs(store, now)
-    shops = tuple(_shop(row, counts, calls, leases) for row in shop_rows.list_all(store))
+    calls, rows = backlog_rows.backlogs(store, now), shop_rows.list_all(store)
+    pauses = read_pauses(store, rows, {name: shop.effects for name, shop in settings.shops.items()})
+    shops = tuple(_shop(row, counts, calls, leases, pauses.get(row.name, ())) for row in rows)
     still = [one for shop in shops if shop.name in settings.shops for one in _of_shop(shop, settings, now)]
     known = {shop.name for shop in shops}
     still += [f"{name}: never polled" for name in sorted(settings.shops) if name not in known]
@@ -91,7 +94,9 @@ def status(settings: Settings, store: Store, log: Log, group: str, *, now: datet
     )
 
 
-def _shop(row: ShopRow, counts: StoredCounts, calls: Sequence[Backlog], leases: Mapping[str, str]) -> ShopStatus:
+def _shop(
+    row: ShopRow, counts: StoredCounts, calls: Sequence[Backlog], leases: Mapping[str, str], pauses: Sequence[Pause]
+) -> ShopStatus:
     def of(found: Mapping[tuple[str, str], Waiting]) -> dict[str, Waiting]:
         return {str(key): waiting for (shop, key), waiting in sorted(found.items()) if shop == row.name}
 
@@ -101,6 +106,7 @@ def _shop(row: ShopRow, counts: StoredCounts, calls: Sequence[Backlog], leases: 
         shop_id=row.shop_id,
         effects=row.effects,
         paused=row.paused,
+        pauses=tuple(pauses),
         polled_at=row.polled_at,
         watermark=row.watermark,
         poller=leases.get(poll_lease(row.name), ""),

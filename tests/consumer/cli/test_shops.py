@@ -41,6 +41,19 @@ def test_a_shop_is_paused_and_resumed(desk: Desk) -> None:
     assert json_of("shops", "list")[0]["paused"] == []
 
 
+def test_the_list_says_who_paused_what_since_when_and_why(desk: Desk) -> None:
+    output_of("shops", "pause", "alpha", "--only", "import", "--reason", "the OMS is moved", "--who", "ana", "--yes")
+    output_of("shops", "pause", "alpha", "--only", "import", "--reason", "once more", "--yes")
+    alpha, beta = json_of("shops", "list")
+    (pause,) = alpha["pauses"]
+    assert (pause["groups"], pause["who"], pause["why"]) == (["import"], "ana as ops", "the OMS is moved")
+    assert pause["since"] == "2026-03-01T12:00:00+00:00"
+    assert beta["pauses"][0]["why"] == 'effects = "off" in the configuration'
+    assert "import by ana as ops since 2026-03-01 12:00 UTC: the OMS is moved" in output_of("shops", "list")
+    output_of("shops", "resume", "alpha", "--only", "import", "--reason", "x", "--yes")
+    assert json_of("shops", "list")[0]["pauses"] == []
+
+
 def test_a_switch_that_cannot_be_changed_is_a_bad_answer(desk: Desk) -> None:
     error = error_of("shops", "resume", "beta", "--reason", "x", "--yes", code=BAD_ANSWER)
     assert 'shops.beta.effects is "off" in the configuration' in error

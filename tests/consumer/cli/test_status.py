@@ -120,6 +120,14 @@ def test_a_shop_with_the_key_of_another_stands_still(going: Desk) -> None:
     assert "another shop" in found(going, BAD_ANSWER)["still"][0]
 
 
+def test_the_status_says_who_paused_a_shop_and_why(going: Desk) -> None:
+    paused = ["shops", "pause", "alpha", "--only", "import", "--reason", "the OMS is moved", "--yes"]
+    CliRunner().invoke(app, paused, obj=Environment(going.clock, "ops"), catch_exceptions=False)
+    assert "  paused      import by ops since 2026-03-01 12:00 UTC: the OMS is moved" in run(going).stdout
+    assert '  paused      every effect: effects = "off" in the configuration' in run(going).stdout
+    assert [one["why"] for one in found(going)["shops"][0]["pauses"]] == ["the OMS is moved"]
+
+
 def test_without_a_store_the_command_ends_with_2(desk: Desk) -> None:
     desk.store.close()
     Path("orderflow.db").unlink()
