@@ -1,16 +1,18 @@
 """`orderflow shops`: the shops, and the switches of their effects."""
 
+from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Annotated, Any
 
 import typer
 
 from adapters.store import shops as shop_rows
+from adapters.store.backlog import Backlog
 from consumer.account_compare import Finding
 from consumer.cli import shop_account, shop_documents
 from consumer.cli.opening import Session, opened
 from consumer.cli.options import FILE, Config, Json, Only, Reason, ShopName, Who, Yes, group
-from consumer.cli.output import BAD_ANSWER, ask, cell, fail, note, print_pairs, print_rows
+from consumer.cli.output import BAD_ANSWER, ask, cell, fail, note, print_json, print_pairs, print_rows
 from consumer.operations import shops
 from consumer.operations.errors import NotPossible
 from consumer.operations.pauses import read_pauses
@@ -141,10 +143,14 @@ def shops_resume(
     reason: Reason,
     file: Config = FILE,
     only: Only = None,
+    as_json: Json = False,
     who: Who = None,
     yes: Yes = False,
 ) -> None:
     """Resume a shop's effects. A new shop, whose effects are off until then, begins to accept, import and ship.
+
+    Says before it asks how many calls wait, by kind, and how many of them are for an order whose deadline at Mirakl is
+    over.
 
     \b
     Example:
@@ -153,7 +159,8 @@ def shops_resume(
     with opened(context, file) as session:
         table = session.settings.shops.get(shop)
         shops.require(session.store, shop)
-        ask(f"resume {only or 'every effect'} of {shop}?", yes)
+        calls = shops.waiting_calls(session.store, session.clock, shop, only)
+        ask(f"resume {only or 'every effect'} of {shop}: {_going_out(calls)}?", yes)
         resumed = shops.resume(
             session.store,
             session.clock,
@@ -163,4 +170,26 @@ def shops_resume(
             why=reason,
             configured=table.effects if table else None,
         )
+    if as_json:
+        print_json(asdict(resumed) | {"calls": [_for_programs(one) for one in calls]})
+    else:
         print_pairs(asdict(resumed))
+
+
+def _going_out(calls: Sequence[Backlog]) -> str:
+    """How many calls go out, by kind, and for how many of them Mirakl's deadline is over."""
+    kinds = (
+        f"{one.live} {one.kind.operation} ({one.kind}" + (f", {one.overdue} past the deadline)" if one.overdue else ")")
+        for one in calls
+    )
+    return f"these calls wait and go out: {', '.join(kinds)}" if calls else "no call waits"
+
+
+def _for_programs(one: Backlog) -> dict[str, Any]:
+    return {
+        "kind": one.kind,
+        "calls": one.live,
+        "due_now": one.due,
+        "past_deadline": one.overdue,
+        "nearest_deadline": one.deadline,
+    }

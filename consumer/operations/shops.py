@@ -12,8 +12,10 @@ from adapters.ports import Catalog, Clock
 from adapters.remotes.mirakl_account import MiraklAccount
 from adapters.remotes.mirakl_carriers import registered
 from adapters.store import audit as audit_rows
+from adapters.store import backlog as backlog_rows
 from adapters.store import budgets as budget_rows
 from adapters.store import shops as shop_rows
+from adapters.store.backlog import Backlog
 from adapters.store.budgets import BudgetWindow
 from adapters.store.shops import WRONG_ACCOUNT, ShopRow, Switches
 from adapters.store.transaction import Store, Transaction
@@ -110,6 +112,12 @@ def check_carriers(
         for ours, theirs in table.carriers.items()
         if registered(theirs, found) is None
     ]
+
+
+def waiting_calls(store: Store, clock: Clock, shop: str, only: str | None) -> list[Backlog]:
+    """The calls of a shop that wait, by kind: those that a resumption lets go out. `only`: of one group of effects."""
+    found = backlog_rows.backlogs(store, clock.now())
+    return [one for one in found if one.shop == shop and one.kind.group in _groups(only)]
 
 
 def _lock_switches(tx: Transaction, shop: str) -> Switches:

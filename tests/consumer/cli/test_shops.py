@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 
 import httpx
@@ -52,6 +53,18 @@ def test_the_list_says_who_paused_what_since_when_and_why(desk: Desk) -> None:
     assert "import by ana as ops since 2026-03-01 12:00 UTC: the OMS is moved" in output_of("shops", "list")
     output_of("shops", "resume", "alpha", "--only", "import", "--reason", "x", "--yes")
     assert json_of("shops", "list")[0]["pauses"] == []
+
+
+def test_a_resumption_says_how_many_calls_go_out_and_which_are_past_their_deadline(desk: Desk) -> None:
+    desk.shows("SHIPPING", ship_by=desk.clock.now() - timedelta(hours=1))
+    output_of("shops", "pause", "alpha", "--reason", "x", "--yes")
+    asked = run("shops", "resume", "alpha", "--reason", "x", answers="n\n").stderr
+    assert "these calls wait and go out: 1 POST /order (import_order, 1 past the deadline)?" in asked
+    asked = run("shops", "resume", "alpha", "--only", "ship", "--reason", "x", answers="n\n").stderr
+    assert "resume ship of alpha: no call waits?" in asked
+    (calls,) = json_of("shops", "resume", "alpha", "--reason", "x", "--yes")["calls"]
+    assert (calls["kind"], calls["calls"], calls["due_now"], calls["past_deadline"]) == ("import_order", 1, 1, 1)
+    assert calls["nearest_deadline"] == "2026-03-01T11:00:00+00:00"
 
 
 def test_a_switch_that_cannot_be_changed_is_a_bad_answer(desk: Desk) -> None:
