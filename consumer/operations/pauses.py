@@ -1,6 +1,6 @@
 """Who paused the effects of a shop, since when and why."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -28,7 +28,7 @@ class Pause:
         return f"{' '.join(self.groups)} by {self.who} since {to_the_minute(self.since)}: {self.why}"
 
 
-def read_pauses(store: Store, shops: Sequence[ShopRow], configured: dict[str, str | None]) -> dict[str, list[Pause]]:
+def read_pauses(store: Store, shops: Sequence[ShopRow], configured: Mapping[str, str | None]) -> dict[str, list[Pause]]:
     """The pauses of each shop that has one. `configured`: the setting `effects` of each configured shop."""
     acts = switched(store)
     found = {shop.name: pauses_of(shop, acts, configured.get(shop.name)) for shop in shops}
