@@ -19,7 +19,7 @@ class Manner:
     silent: bool = False  # it accepts connections and takes requests, and passes nothing on
     refuses: bool = False  # it resets every connection
     ends: bool = False  # it ends each open connection at its next piece, and takes new ones
-    delay_seconds: float = 0.0  # before each piece that it passes on, in both directions
+    delay_seconds: float = 0.0  # before each piece that it passes on, in both directions, and before its own answers
     byte_seconds: float = 0.0  # before each byte of an answer: the answer drips
     answer: bytes = b""  # it ends each open connection, and answers each new one with these bytes
     answers: Callable[[], bytes] | None = None  # as `answer`, with other bytes each time
@@ -80,6 +80,7 @@ class Proxy:
                 return
             if answer := self.manner.answers() if self.manner.answers else self.manner.answer:
                 await reader.read(65536)
+                await asyncio.sleep(self.manner.delay_seconds)
                 writer.write(answer)
                 await writer.drain()
                 return

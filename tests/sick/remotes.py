@@ -40,8 +40,8 @@ def _zipped(body: bytes) -> bytes:
 
 
 def _endless_pages() -> Callable[[], bytes]:
-    """Pages that never end: each has other orders, and says that there are a million. No order is published, because
-    the poll does not come to its end while the part is sick."""
+    """Pages that never end: each has other orders, and says that there are a million. A page takes 20 ms, so no order
+    is published: the poll does not come to its end while the part is sick."""
     numbers = count(1)
 
     def page() -> bytes:
@@ -190,7 +190,7 @@ REMOTES = (
         "mirakl-endless-pages",
         "Mirakl of alpha",
         "a marketplace's listing has no end: this shop's poll reads on, memory does not grow, and the others go on",
-        _treated("alpha", lambda: Manner(answers=_endless_pages())),
+        _treated("alpha", lambda: Manner(answers=_endless_pages(), delay_seconds=0.02)),
         touches=shop("alpha"),
         signs=(grows(_POLL_FAILS % "2xx"),),
     ),
