@@ -11,13 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-import structlog
-
 from adapters.errors import ConfigError
 from consumer.config import KafkaOption, Settings
 from consumer.config_shops import ShopTable
-
-log = structlog.get_logger("orderflow")
 
 #: Returns the secret that its file contains now. Raises ConfigError if there is no usable one.
 Secret = Callable[[], str]
@@ -136,6 +132,9 @@ def implausible(path: Path) -> list[str]:
 
 def warn_of_implausible_secrets(settings: Settings) -> None:
     """Log what is probably wrong with the files of callback secrets, at the start of a process."""
+    import structlog  # noqa: PLC0415 - it takes time, and commands that only read the store log nothing
+
+    log = structlog.get_logger("orderflow")
     for name, shop in settings.shops.items():
         path = shop.oms.callback_secret_file
         for what in implausible(path) if path else ():

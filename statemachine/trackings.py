@@ -32,15 +32,9 @@ def best_tracking(facts: Facts) -> Tracking:
 def _newest(dispatches: Sequence[Dispatch]) -> Dispatch | None:
     """The dispatch that counts. Of those with a time of their own the one with the latest time, and of the same time
     the one that was reported later, because that is a correction. One without a time counts if it was reported later
-    than this one: the same parcel may be reported first without its time, and then with it.
+    than this one: the same parcel may be reported first without its time, and then with it."""
 
-    The OMS dates by the second. A time that was cut to that of its report has fractions, and without them a correction
-    in the same second wins as well."""
-
-    def newness(one: Dispatch) -> tuple[datetime, datetime, Tracking]:
-        return one.at.replace(microsecond=0), one.told_at, one.tracking
-
-    timed = max((d for d in dispatches if d.timed), key=newness, default=None)
+    timed = max((d for d in dispatches if d.timed), key=lambda d: (d.at, d.told_at, d.tracking), default=None)
     other = max((d for d in dispatches if not d.timed), key=lambda d: (d.told_at, d.tracking), default=None)
     return timed if other is None or (timed and max(timed.told_at, timed.at) >= other.told_at) else other
 

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime, tzinfo
+from datetime import UTC, datetime, timedelta, tzinfo
 from enum import StrEnum
 from typing import Annotated, Final
 
@@ -384,11 +384,22 @@ def _dispatched_at(parcel: KornitXParcel, told_at: datetime, zone: tzinfo) -> da
     return max((at for at in instants if at is not None and at <= told_at), default=None)
 
 
+def _reported_at(parcel: KornitXParcel, told_at: datetime, zone: tzinfo) -> datetime:
+    """The time that counts for a parcel without a date, or with one after its report: that of the report.
+
+    The OMS dates by the second, so a date up to a second ahead may be right. A date further ahead is wrong. Then the
+    fraction of the second does not count: a correction that is dated in the same second wins.
+    """
+    at = in_zone(parcel.dispatch_datetime, zone) if parcel.dispatch_datetime else None
+    is_wrong = at is not None and at > told_at + timedelta(seconds=1)
+    return told_at.replace(microsecond=0) if is_wrong else told_at
+
+
 def _parcel(callback: KornitXCallback, parcel: KornitXParcel, told_at: datetime, zone: tzinfo) -> Dispatch:
     at = _dispatched_at(parcel, told_at, zone)
     return Dispatch(
         oms_id=callback.id,
-        at=at or told_at,
+        at=at or _reported_at(parcel, told_at, zone),
         tracking=Tracking(
             carrier=callback.shipping_carrier,  # KornitX names no carrier for a single parcel
             number=parcel.tracking or callback.shipping_tracking,
@@ -406,9 +417,10 @@ def _everything(callback: KornitXCallback, told_at: datetime, shop: ShopIds) -> 
     dated = [(_dispatched_at(parcel, told_at, shop.time_zone) or EPOCH, parcel) for parcel in callback.new_shipments]
     newest_at, newest = max(dated, key=lambda one: one[0], default=(EPOCH, KornitXParcel()))
     number = callback.shipping_tracking or newest.tracking
+    reported_at = min((_reported_at(one, told_at, shop.time_zone) for _, one in dated), default=told_at)
     return Dispatch(
         oms_id=callback.id,
-        at=told_at if newest_at == EPOCH else newest_at,
+        at=reported_at if newest_at == EPOCH else newest_at,
         tracking=Tracking(
             carrier=callback.shipping_carrier,
             number=number,

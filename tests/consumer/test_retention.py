@@ -18,6 +18,7 @@ from adapters.store import retention as retention_rows
 from adapters.store import schema as s
 from consumer import bootstrap, retention
 from consumer.hooks import NO_HOOKS
+from consumer.operations import orders as operations
 from consumer.operations.changed import changed_values
 from consumer.operations.orders import explanation
 from consumer.operations.timeline import timeline
@@ -91,6 +92,8 @@ def shipped(rig: Rig, order_id: str = "1-A") -> dict[str, str]:
     mirakl.mark_received(order_id)
     read("received")
     assert rig.state(order_id) == "shipped"
+    act = operations.Act(DecisionKind.SETTLE, "ana", "seen", rig.clock.now())  # the address changed at production
+    operations.decide(rig.store, rig.orders, rig.row(order_id), act, shops=("alpha",))
     assert rig.attention(order_id) == []
     return digests
 
