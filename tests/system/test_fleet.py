@@ -237,7 +237,7 @@ def test_a_password_in_the_database_s_address_goes_into_one_file_and_nowhere_els
     assert done.returncode == 0, done.stdout + done.stderr
     assert "Audit passed" in done.stdout
     kept = tmp_path / "secrets" / "database.password"
-    assert kept.read_text() == PASSWORD
+    assert kept.read_text() == f"{PASSWORD}\n"
     assert stat.S_IMODE(kept.stat().st_mode) == 0o600
     shown = orderflow("config", "show", "--config", str(tmp_path / "orderflow.toml"))
     told = [done.stdout, done.stderr, shown.stdout, shown.stderr]
