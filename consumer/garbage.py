@@ -1,4 +1,4 @@
-"""When Python looks for reference cycles that nobody can reach any more: by their number, and by time.
+"""When Python looks for reference cycles that no code can reach any more: by their number, and by time.
 
 Python looks when there are many new objects, whatever their size. An error holds, by its traceback, the local variables
 of every call that it left: a page of orders, a batch of records. Some clients keep the error where its own traceback

@@ -330,7 +330,7 @@ def _is_held(facts: Facts) -> bool:
 
 def _too_early(facts: Facts, snapshot: Snapshot, state: State) -> Iterator[Attention]:
     """What the OMS does with an order that Mirakl does not let the shop send yet."""
-    if state == State.DISPATCHED and _may_not_ship_yet(snapshot) and not is_debited_as_shipped(facts):
+    if state == State.DISPATCHED and _may_not_ship_yet(facts, snapshot):
         yield Attention(Reason.SENT_BEFORE_SHIPPING)
     in_oms = state is State.IMPORTED or (state is State.AWAITING_PAYMENT and may_be_in_oms(facts))
     if in_oms and snapshot.state in DEBIT and not is_debited_after_shipping(facts):
@@ -338,6 +338,7 @@ def _too_early(facts: Facts, snapshot: Snapshot, state: State) -> Iterator[Atten
         yield Attention(Reason.PAYMENT_AWAITED_AGAIN, snapshot.state, after=after)
 
 
-def _may_not_ship_yet(snapshot: Snapshot) -> bool:
+def _may_not_ship_yet(facts: Facts, snapshot: Snapshot) -> bool:
     """Whether Mirakl does not allow the shipment yet, because it waits for the seller or for the customer's money."""
-    return snapshot.state == "WAITING_ACCEPTANCE" or (snapshot.state in DEBIT and snapshot.workflow != PAY_ON_SHIPMENT)
+    money_comes_first = snapshot.workflow != PAY_ON_SHIPMENT and not is_debited_as_shipped(facts)
+    return snapshot.state == "WAITING_ACCEPTANCE" or (snapshot.state in DEBIT and money_comes_first)

@@ -110,7 +110,7 @@ def _shown_between(facts: Facts, line: Line, befores: Sequence[Pieces]) -> list[
 def _is_owed_again(facts: Facts, line: Line) -> bool:
     """Whether OR24 did not wait for the line, because it was taken back or in an incident, and it is to be sent now.
 
-    OR24 marks every line shipped, also one that the OMS never sent. Until a person settled it since, nobody was asked.
+    OR24 marks every line shipped, also one that the OMS never sent. A settle since then shows that a person was asked.
     """
     if line.is_owed or not is_to_be_sent(facts, line):
         return False

@@ -28,7 +28,7 @@ from statemachine.facts import (
     Withdrawn,
     age_of,
 )
-from statemachine.reads_kept import NotShown, Shown
+from statemachine.reads_kept import LastOpen, NotShown, Shown
 
 #: Names of what a read can show. The functions below make the others.
 NOTHING_OWED: Final = "nothing owed"
@@ -102,7 +102,7 @@ def not_shown(newest: Snapshot | None, *known: Facts) -> tuple[NotShown, ...]:
 
 def last_without(facts: Facts, *what: str) -> NotShown | None:
     """The newest read that did not show one of these. None: no such read is known."""
-    return max((one for one in facts.not_shown if one.what in what), key=_age, default=None)
+    return max((one for one in facts.not_shown if one.what in what), key=age_of_kept, default=None)
 
 
 # -- What a decision knew ----------------------------------------------------------------------------------------
@@ -123,7 +123,7 @@ class Begun:
         if not is_kept(seen):
             ended_at = self.ended.read_at if self.ended else EPOCH
             return decision.at >= max(ended_at, self.told_at, self.decided_at)
-        began = self.ended is None or _age(self.ended) <= _age(seen)
+        began = self.ended is None or age_of_kept(self.ended) <= age_of_kept(seen)
         return began and self.told_at <= seen.told_at and self.decided_at <= decision.at
 
 
@@ -138,7 +138,8 @@ def is_kept(seen: Seen) -> bool:
     return seen.read_at > EPOCH
 
 
-def _age(one: NotShown | Shown | Seen) -> tuple[datetime, int, bool, datetime]:
+def age_of_kept(one: NotShown | Shown | LastOpen | Seen) -> tuple[datetime, int, bool, datetime]:
+    """The age of a read that is kept without its digest: the first four fields of `age_of`."""
     return one.updated_at, one.rank, one.has_address, one.read_at
 
 

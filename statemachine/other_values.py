@@ -8,12 +8,11 @@ newest read before the shipment are left out, so an order that never changed kee
 """
 
 from collections.abc import Iterable, Iterator
-from datetime import datetime
 from typing import Final
 
 from statemachine.before_shipment import PIECES, compared, is_before_shipment
 from statemachine.facts import EPOCH, MESSAGES, WITHDRAWN_OF, Decision, Facts, Handover, Snapshot, age_of
-from statemachine.occurrences import Begun
+from statemachine.occurrences import Begun, age_of_kept
 from statemachine.reads_kept import LastOpen, Shown
 
 #: The pieces of a line that a read does not show.
@@ -33,7 +32,7 @@ def other_values(one: Facts, other: Facts) -> tuple[Shown, ...]:
     lines = {name for name in (*shown[0], *shown[1], *(one.name for one in kept)) if name.startswith(PIECES)}
     shown = [dict.fromkeys(lines, LEFT_OUT) | values for values in shown]
     for last, values in zip(lasts, shown, strict=True):
-        kept |= {Shown(name, value, *_age(last)) for name, value in values.items()}
+        kept |= {Shown(name, value, *age_of_kept(last)) for name, value in values.items()}
     newest = shown[lasts.index(max(lasts))]
     return tuple(sorted(one for one in _two_of_each(kept) if newest.get(one.name) != one.value))
 
@@ -65,15 +64,11 @@ def _values(last: LastOpen) -> dict[str, str]:
 
 def _two_of_each(shown: Iterable[Shown]) -> Iterator[Shown]:
     """Of each name the newest two values, each with the newest read that showed it."""
-    newest = {(one.name, one.value): one for one in sorted(shown, key=_age)}
+    newest = {(one.name, one.value): one for one in sorted(shown, key=age_of_kept)}
     values: dict[str, list[Shown]] = {}
-    for one in sorted(newest.values(), key=lambda one: (_age(one), one.value)):
+    for one in sorted(newest.values(), key=lambda one: (age_of_kept(one), one.value)):
         values.setdefault(one.name, []).append(one)
     return (one for several in values.values() for one in several[-2:])
-
-
-def _age(one: Shown | LastOpen) -> tuple[datetime, int, bool, datetime]:
-    return one.updated_at, one.rank, one.has_address, one.read_at
 
 
 def shown_since(facts: Facts, name: str, got: Handover, settle: Decision | None) -> list[str]:

@@ -6,7 +6,7 @@ what the settle names, no longer with what the import sent.
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
@@ -169,14 +169,12 @@ def _settled_contents(decision: Decision) -> dict[str, str]:
 
 def settle_of_content(facts: Facts, since: datetime, name: str) -> Decision | None:
     """The newest settle since this instant that names this content. None: no settle does."""
-    settles = reversed(_settles(facts, since))
-    return next((one for one in settles if name in _settled_contents(one)), None)
+    return _newest_settle(facts, since, lambda one: name in _settled_contents(one))
 
 
 def settle_of_line(facts: Facts, since: datetime, line_id: str) -> Decision | None:
     """The newest settle since this instant that names how much of the line is to be sent. None: no settle does."""
-    settles = reversed(_settles(facts, since))
-    return next((one for one in settles if any(line == line_id for line, _ in _settled_by(facts, one))), None)
+    return _newest_settle(facts, since, lambda one: any(line == line_id for line, _ in _settled_by(facts, one)))
 
 
 def change_settled_at(facts: Facts, since: datetime) -> datetime | None:
@@ -199,7 +197,7 @@ def taken_out(facts: Facts, line_id: str) -> Decision | None:
         details = _details(one, Reason.LINES_CANCELED_AFTER_IMPORT)
         return any((line_id, _NONE_LEFT) == _line_of(change) for detail in details for change in entries(detail))
 
-    return max((one for one in facts.decisions if one.kind is DecisionKind.SETTLE and names_it(one)), default=None)
+    return _newest_settle(facts, EPOCH, names_it)
 
 
 def is_settled_as_added(facts: Facts, line_id: str, since: datetime) -> bool:
@@ -217,6 +215,10 @@ def sent_again_at(facts: Facts) -> datetime:
 def _settles(facts: Facts, since: datetime) -> list[Decision]:
     """The settles since this instant, from the oldest to the newest."""
     return sorted(one for one in facts.decisions if one.kind is DecisionKind.SETTLE and one.at >= since)
+
+
+def _newest_settle(facts: Facts, since: datetime, covers: Callable[[Decision], bool]) -> Decision | None:
+    return next((one for one in reversed(_settles(facts, since)) if covers(one)), None)
 
 
 def _details(decision: Decision, *reasons: Reason) -> Iterator[str]:

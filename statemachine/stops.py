@@ -128,20 +128,25 @@ def left_though_taken_back(facts: Facts, line: Line) -> bool:
     """
     if not (facts.stops and has_left(facts, line)):  # most orders have none; this saves time
         return False
-    names, got, left = (TAKEN_BACK + line.id, _IN_PART + line.id), what_oms_got(facts), left_at(facts, line)
+    left = left_at(facts, line)
     debit_comes_first = facts.snapshot is not None and facts.snapshot.workflow in ("", PAY_ON_ACCEPTANCE)
-    stops = [(what, at) for what, at in facts.stops if what in names and (debit_comes_first or at <= left)]
-    since = [at for what, at in stops if got and _is_since(what, at, got[0])]
-    return any(line.id not in settled_pieces(facts, at) for at in since)
+    return any(
+        line.id not in settled_pieces(facts, at)
+        for at in _stopped_since_import(facts, TAKEN_BACK + line.id, _IN_PART + line.id)
+        if debit_comes_first or at <= left
+    )
 
 
 def line_stopped_at(facts: Facts, line: Line) -> datetime | None:
     """When a read since the import last showed the line taken back or in an incident, and the order not shipped.
     None: no read did."""
-    if not facts.stops:  # most orders have none; this saves time
-        return None
-    names, got = (TAKEN_BACK + line.id, _INCIDENT + line.id), what_oms_got(facts)
-    return max((at for what, at in facts.stops if got and what in names and _is_since(what, at, got[0])), default=None)
+    return max(_stopped_since_import(facts, TAKEN_BACK + line.id, _INCIDENT + line.id), default=None)
+
+
+def _stopped_since_import(facts: Facts, *names: str) -> list[datetime]:
+    """When reads since the import last showed these stops."""
+    got = what_oms_got(facts) if facts.stops else ()  # most orders have none; this saves time
+    return [at for what, at in facts.stops if got and what in names and _is_since(what, at, got[0])]
 
 
 def _gone(facts: Facts, snapshot: Snapshot) -> Iterator[tuple[str, datetime]]:
