@@ -373,40 +373,36 @@ def _items(items: Sequence[KornitXItem]) -> tuple[tuple[str, int], ...]:
     return tuple(sorted(quantities.items()))
 
 
-def _dispatched_at(parcel: KornitXParcel, told_at: datetime, zone: tzinfo) -> datetime | None:
-    """When the OMS says that the parcel left. None if it does not say so, or names a time after its own report.
+def _dispatched_at(parcel: KornitXParcel, told_at: datetime, zone: tzinfo) -> tuple[datetime, bool]:
+    """When the parcel left, and whether the OMS says so. If it names no time, or one after its report, that of the
+    report counts.
 
     In the hour that clocks repeat in autumn a time without an offset is two instants: the later one counts that is not
     after the report. Otherwise a correction in the second of these hours would count as older than what it corrects.
-    """
-    written = parcel.dispatch_datetime
-    instants = [in_zone(written.replace(fold=fold), zone) for fold in (0, 1)] if written else []
-    return max((at for at in instants if at is not None and at <= told_at), default=None)
-
-
-def _reported_at(parcel: KornitXParcel, told_at: datetime, zone: tzinfo) -> datetime:
-    """The time that counts for a parcel without a date, or with one after its report: that of the report.
 
     The OMS dates by the second, so a date up to a second ahead may be right. A date further ahead is wrong. Then the
     fraction of the second does not count: a correction that is dated in the same second wins.
     """
-    at = in_zone(parcel.dispatch_datetime, zone) if parcel.dispatch_datetime else None
-    is_wrong = at is not None and at > told_at + timedelta(seconds=1)
-    return told_at.replace(microsecond=0) if is_wrong else told_at
+    written = parcel.dispatch_datetime
+    instants = [in_zone(written.replace(fold=fold), zone) for fold in (0, 1)] if written else [None]
+    if known := [at for at in instants if at is not None and at <= told_at]:
+        return max(known), True
+    is_wrong = instants[0] is not None and instants[0] > told_at + timedelta(seconds=1)
+    return told_at.replace(microsecond=0) if is_wrong else told_at, False
 
 
 def _parcel(callback: KornitXCallback, parcel: KornitXParcel, told_at: datetime, zone: tzinfo) -> Dispatch:
-    at = _dispatched_at(parcel, told_at, zone)
+    at, is_dated = _dispatched_at(parcel, told_at, zone)
     return Dispatch(
         oms_id=callback.id,
-        at=at or _reported_at(parcel, told_at, zone),
+        at=at,
         tracking=Tracking(
             carrier=callback.shipping_carrier,  # KornitX names no carrier for a single parcel
             number=parcel.tracking or callback.shipping_tracking,
             url=web_url(parcel.tracking_url),
         ),
         items=_items(parcel.items),
-        dated=at is not None,
+        dated=is_dated,
         told_at=told_at,
         timed=parcel.dispatch_datetime is not None,
     )
@@ -414,13 +410,15 @@ def _parcel(callback: KornitXCallback, parcel: KornitXParcel, told_at: datetime,
 
 def _everything(callback: KornitXCallback, told_at: datetime, shop: ShopIds) -> Dispatch:
     """The dispatch that a dispatched status reports: all items, listed in a parcel or not (docs/kornitx.md 9.5)."""
-    dated = [(_dispatched_at(parcel, told_at, shop.time_zone) or EPOCH, parcel) for parcel in callback.new_shipments]
-    newest_at, newest = max(dated, key=lambda one: one[0], default=(EPOCH, KornitXParcel()))
+    parcels = [(*_dispatched_at(one, told_at, shop.time_zone), one) for one in callback.new_shipments]
+    dated = [(at, one) for at, is_dated, one in parcels if is_dated and at > EPOCH]
+    reported_at = min((at for at, is_dated, _ in parcels if not is_dated), default=told_at)
+    without_date = (reported_at, (*callback.new_shipments, KornitXParcel())[0])
+    newest_at, newest = max(dated, key=lambda one: one[0]) if dated else without_date
     number = callback.shipping_tracking or newest.tracking
-    reported_at = min((_reported_at(one, told_at, shop.time_zone) for _, one in dated), default=told_at)
     return Dispatch(
         oms_id=callback.id,
-        at=reported_at if newest_at == EPOCH else newest_at,
+        at=newest_at,
         tracking=Tracking(
             carrier=callback.shipping_carrier,
             number=number,
