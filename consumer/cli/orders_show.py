@@ -146,7 +146,7 @@ _WAITED_FOR: Final = {DeadlineKind.ACCEPT: "your answer", DeadlineKind.SHIP: "th
 def _for_programs(found: Explanation, row: OrderRow, policy: Policy) -> dict[str, Any]:
     """The explanation as `--json` has it, with what the text says of the time that is left, and with each cure's
     commands."""
-    one, ends = listed(row, policy), None if row.quarantine else mirakl_deadline(row.facts, policy)
+    one, ends = listed(row, policy), _deadline(row, policy)
     urgency = {
         "do": one.urgency,
         "needs_you_since": one.since,
@@ -157,6 +157,11 @@ def _for_programs(found: Explanation, row: OrderRow, policy: Policy) -> dict[str
     return asdict(found) | urgency | {"attention": reasons}
 
 
+def _deadline(row: OrderRow, policy: Policy) -> tuple[DeadlineKind, datetime] | None:
+    """Until when Mirakl waits, and for what. None also for a quarantined order, whose facts may not be read."""
+    return None if row.quarantine else mirakl_deadline(row.facts, policy)
+
+
 def commands_in(cure: str) -> list[str]:
     """The commands of orderflow that a cure names, in the order of the text."""
     return re.findall(r"`(orderflow [^`]+)`", cure)
@@ -164,8 +169,7 @@ def commands_in(cure: str) -> list[str]:
 
 def _state(found: Explanation, row: OrderRow, policy: Policy) -> dict[str, str]:
     """Where the order stands and by when a person has to act, with the values that `orders list` shows, and why."""
-    one = listed(row, policy)
-    ends = None if row.quarantine else mirakl_deadline(row.facts, policy)
+    one, ends = listed(row, policy), _deadline(row, policy)
     pairs: dict[str, str] = {
         "shop": found.shop,
         "order id": found.order_id,
