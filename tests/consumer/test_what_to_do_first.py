@@ -1,4 +1,4 @@
-"""A question says what a person has to do in the OMS first, and a cure names nobody who knows nothing of the order."""
+"""A question says what a person has to do in the OMS first, and a cure names no remote that was not asked."""
 
 from pathlib import Path
 

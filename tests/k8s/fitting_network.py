@@ -33,6 +33,9 @@ def _namespace(name: str) -> dict[str, Any]:
 DNS: Final = {**_namespace("kube-system"), "podSelector": {"matchLabels": {"k8s-app": "kube-dns"}}}
 
 
+_TO_DNS: Final = {("egress", _peer(DNS), protocol, "53") for protocol in ("UDP", "TCP")}
+
+
 def allowed(objects: list[Object], labels: dict[str, str]) -> set[Flow]:
     """Everything that the policies of a pod with these labels allow together."""
     found: set[Flow] = set()
@@ -52,7 +55,7 @@ def needed(component: str, settings: config.Settings) -> set[Flow]:
     kafka_host, _, kafka_port = settings.kafka.bootstrap_servers[0].partition(":")
     store = re.search(r"@([^/:]+)", settings.store.url)
     assert store is not None
-    flows = {("egress", _peer(DNS), protocol, "53") for protocol in ("UDP", "TCP")}
+    flows = {*_TO_DNS}
     flows.add(("egress", _peer(_namespace(store.group(1).split(".")[-1])), "TCP", "5432"))
     flows.add(("ingress", _peer(_namespace("monitoring")), "TCP", "http"))
     if component in USES_KAFKA:
@@ -78,10 +81,7 @@ def network(objects: list[Object], settings: config.Settings) -> Iterator[str]:
 def names_are_found(objects: list[Object]) -> Iterator[str]:
     """A pod that cannot ask for the address of a name."""
     for one in workloads(objects):
-        missing = {("egress", _peer(DNS), protocol, "53") for protocol in ("UDP", "TCP")} - allowed(
-            objects, _labels(one)
-        )
-        if missing:
+        if _TO_DNS - allowed(objects, _labels(one)):
             yield f"{name_of(one)}: no NetworkPolicy lets it reach the DNS"
 
 

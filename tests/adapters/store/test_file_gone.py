@@ -10,7 +10,7 @@ from tests.support import new_store
 
 @pytest.mark.parametrize("is_replaced", [False, True])
 def test_a_store_whose_file_is_gone_is_not_ready(tmp_path: Path, *, is_replaced: bool) -> None:
-    """What is written goes into a file that nobody can open any more: it is lost with the end of the process."""
+    """What is written goes into a file that cannot be opened any more: it is lost with the end of the process."""
     store = new_store(tmp_path)
     store.try_a_write()
     (file,) = tmp_path.glob("*.db")
