@@ -427,6 +427,14 @@ def _watch(parts: Parts) -> None:
     base, recorder = parts.base, parts.recorder
     if isinstance(base.clock, StoreClock):
         recorder.watch_clock(base.clock.skew_seconds)
+    loops = {
+        "consumer": parts.consumer,
+        "worker": parts.worker,
+        "housekeeping": parts.housekeeping,
+        "relay": parts.relay,
+        "poller": parts.pollers.pollers,
+    }
+    recorder.watch_loops({loop: partial(parts.beats.oldest, loop) for loop, part in loops.items() if part})
     recorder.watch_pollers(parts.pollers.seconds_late)
     for name in parts.pollers.pollers:
         recorder.watch_lease("poller", name, partial(base.leases.holds, poll_lease(name)))

@@ -62,17 +62,19 @@ START_AGAIN_SECONDS: Final = 2.0
 
 
 class Beats(Hooks):
-    """Remembers when each loop last began a turn."""
+    """Remembers when each thread of each loop last began a turn, for /live and for the metric of it."""
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
-        self._beats: dict[str, float] = {}  # by `thread_name`, of a poller with its shop; on the monotonic clock
+        self._beats: dict[tuple[str, str], float] = {}  # by loop and instance, of a poller its shop; monotonic
+        self._turned: set[str] = set()  # the loops that have had a turn
 
     def loop_turned(self, loop: str, instance: str = "") -> None:
-        self._beats[thread_name(loop, instance)] = self._clock.monotonic()
+        self._beats[loop, instance] = self._clock.monotonic()
+        self._turned.add(loop)
 
     def loop_rests(self, loop: str, instance: str) -> None:
-        self._beats.pop(thread_name(loop, instance), None)  # it waits for its next turn, which is no fault
+        self._beats.pop((loop, instance), None)  # it waits for its next turn, which is no fault
 
     def page_read(self, shop: str) -> None:
         self.loop_turned("poller", shop)  # a long poll is not stuck while Mirakl answers, however slowly
@@ -86,9 +88,23 @@ class Beats(Hooks):
         Reports stuck loops only. An unreachable database or remote must not restart the pod.
         """
         now = self._clock.monotonic()
-        beats = list(self._beats.items())  # a copy, because a loop that starts adds an entry meanwhile
-        stuck = sorted(loop for loop, beat in beats if now - beat > BEAT_SECONDS)
+        stuck = sorted(thread_name(*at) for at, beat in self._copy() if now - beat > BEAT_SECONDS)
         return f"no turn for {BEAT_SECONDS} s: {', '.join(stuck)}" if stuck else ""
+
+    def oldest(self, loop: str) -> float:
+        """Return when this loop last began a turn, in seconds since 1970: of its threads the one that did so longest
+        ago, because one stuck thread is a fault even if the others turn.
+
+        If all of them rest, nothing is overdue, and the answer is the present instant. 0 before the first turn.
+        """
+        if loop not in self._turned:
+            return 0.0
+        now = self._clock.monotonic()
+        beat = min((beat for (of, _), beat in self._copy() if of == loop), default=now)
+        return self._clock.now().timestamp() - (now - beat)
+
+    def _copy(self) -> list[tuple[tuple[str, str], float]]:
+        return list(self._beats.items())  # because a loop that starts adds an entry meanwhile
 
 
 class WorkSignal(Hooks):

@@ -395,7 +395,12 @@ _ROWS: Final = (
     _stored(
         "orderflow_outbox_oldest_timestamp_seconds", "Since when the oldest unpublished record waits.", {"topic": None}
     ),
-    _gauge("orderflow_loop_beat_timestamp_seconds", "When each loop last began a turn.", {"loop": LOOPS}),
+    _gauge(
+        "orderflow_loop_beat_timestamp_seconds",
+        "When each loop last began a turn: of its threads the one that did so longest ago. The present instant if all "
+        "of them rest; 0 before the first turn.",
+        {"loop": LOOPS},
+    ),
     _gauge(
         "orderflow_loop_failing",
         "Threads of a loop whose turns have failed for a minute, by cause.",

@@ -206,12 +206,6 @@ class Recorder(Hooks):
         reason = error.outcome if isinstance(error, RemoteError) else type(error).__name__
         self._count("orderflow_poll_failures_total", shop, reason)
 
-    def page_read(self, shop: str) -> None:
-        self.loop_turned("poller", shop)
-
-    def page_published(self, shop: str) -> None:
-        self.loop_turned("poller", shop)
-
     # -- The web and every loop ----------------------------------------------------------------------------------
 
     def callback_answered(self, shop: str, result: CallbackResult) -> None:
@@ -221,9 +215,6 @@ class Recorder(Hooks):
 
     def callback_dead_lettered(self, reason: str) -> None:
         self._count_dead_letters(CALLBACK, reason)
-
-    def loop_turned(self, loop: str, instance: str = "") -> None:
-        self._gauge("orderflow_loop_beat_timestamp_seconds", loop).set(self._clock.now().timestamp())
 
     def loop_failing(self, loop: str, causes: Mapping[Cause, int]) -> None:
         for cause in Cause:
@@ -238,6 +229,12 @@ class Recorder(Hooks):
         self._count("orderflow_log_lines_lost_total")
 
     # -- Gauges whose values are read at each scrape -------------------------------------------------------------
+
+    def watch_loops(self, turned_at: Mapping[str, Callable[[], float]]) -> None:
+        """Export when each loop last began a turn. Each scrape calls the functions: which thread of a loop turned
+        longest ago changes with every turn."""
+        for loop, at in turned_at.items():
+            self._gauge("orderflow_loop_beat_timestamp_seconds", loop).set_function(at)
 
     def watch_lease(self, role: str, shop: str, holds: Callable[[], bool]) -> None:
         """Export whether this process holds a lease.

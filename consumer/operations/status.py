@@ -146,7 +146,7 @@ def _of_relay(counts: StoredCounts, leases: Mapping[str, str], now: datetime) ->
 def _of_process(process: Process, now: datetime) -> Iterator[str]:
     for loop, beat in sorted(process.beats.items()):
         if now.timestamp() - beat > BEAT_SECONDS:
-            yield f"the loop {loop} of this machine has had no turn for {now.timestamp() - beat:.0f} s"
+            yield f"a thread of the loop {loop} of this machine has had no turn for {now.timestamp() - beat:.0f} s"
     yield from (f"the loop {one} of this machine fails" for one in process.failing)
     yield from (f"{shop}: {why} at {system}, in the process of this machine" for system, shop, why in process.resting)
 

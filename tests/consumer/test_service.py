@@ -241,3 +241,48 @@ def test_a_loop_without_a_turn_for_two_minutes_is_stuck() -> None:
     assert beats.what_is_stuck() == ""
     clock.advance(1)
     assert beats.what_is_stuck() == f"no turn for {BEAT_SECONDS} s: consumer, worker:0"
+
+
+def beat(service: Service, loop: str) -> float | None:
+    found: float | None = service.parts.recorder.registry.get_sample_value(
+        "orderflow_loop_beat_timestamp_seconds", {"loop": loop}
+    )
+    return found
+
+
+def test_one_wedged_thread_of_two_moves_the_metric_and_live(settings: Settings) -> None:
+    """The other thread turns on, and would hide it from OrdersLoopStopped if the newest beat of the loop counted."""
+    clock = StillClock()
+    service = build(settings, clock=clock)
+    hooks, began = service.base.hooks, clock.now().timestamp()
+    assert beat(service, "worker") == 0, "it is there before the first turn"
+    hooks.loop_turned("worker", "0")
+    for _ in range(BEAT_SECONDS + 1):
+        clock.advance(1)
+        hooks.loop_turned("worker", "1")
+    assert beat(service, "worker") == began
+    assert service.parts.beats.what_is_stuck() == f"no turn for {BEAT_SECONDS} s: worker:0"
+    hooks.loop_turned("worker", "0")
+    assert beat(service, "worker") == clock.now().timestamp()
+    assert service.parts.beats.what_is_stuck() == ""
+    service.stop()
+
+
+def test_a_shop_that_waits_for_its_next_poll_is_not_stuck_and_one_whose_poll_hangs_is(settings: Settings) -> None:
+    clock = StillClock()
+    service = build(settings, clock=clock)
+    hooks = service.base.hooks
+    hooks.loop_turned("poller", "alpha")
+    hooks.loop_rests("poller", "alpha")
+    clock.advance(900)
+    assert beat(service, "poller") == clock.now().timestamp()
+    assert service.parts.beats.what_is_stuck() == ""
+    hooks.loop_turned("poller", "alpha")
+    began = clock.now().timestamp()
+    clock.advance(60)
+    hooks.page_read("alpha")
+    assert beat(service, "poller") == began + 60
+    clock.advance(BEAT_SECONDS + 1)
+    assert beat(service, "poller") == began + 60
+    assert service.parts.beats.what_is_stuck() == f"no turn for {BEAT_SECONDS} s: poller:alpha"
+    service.stop()

@@ -3,6 +3,7 @@
 import json
 import threading
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from consumer.hooks import BEAT_SECONDS
 from consumer.leases import poll_lease
 from consumer.metrics.recorder import Recorder
 from consumer.operations.process import asked
+from consumer.service import Beats
 from consumer.web.app import application, watch_routes
 from consumer.web.server import WebServer
 from tests.consumer.cli.runner import add_dead_letter
@@ -139,7 +141,10 @@ def test_without_a_store_the_command_ends_with_2(desk: Desk) -> None:
 
 def test_the_loops_of_the_process_on_this_machine_are_shown(going: Desk) -> None:
     recorder = Recorder({"alpha": 60, "beta": 60}, "1", going.clock)
-    recorder.loop_turned("consumer")
+    beats = Beats(going.clock)
+    recorder.watch_loops({loop: partial(beats.oldest, loop) for loop in ("consumer", "worker", "relay")})
+    for loop, number in (("consumer", ""), ("worker", "0"), ("worker", "1")):
+        beats.loop_turned(loop, number)
     routes = watch_routes(registry=recorder.registry, what_is_stuck=lambda: "", what_is_not_ready=lambda: "")
     port = int(Path("orderflow.toml").read_text().rpartition("port = ")[2])
     server = WebServer("web", application(routes), "127.0.0.1", port)
@@ -147,14 +152,16 @@ def test_the_loops_of_the_process_on_this_machine_are_shown(going: Desk) -> None
     thread = threading.Thread(target=server.run, daemon=True)
     thread.start()
     try:
-        assert found(going)["process"]["beats"].keys() == {"consumer"}
+        assert found(going)["process"]["beats"].keys() == {"consumer", "worker"}
         going.clock.advance(BEAT_SECONDS + 1)
+        beats.loop_turned("consumer")
+        beats.loop_turned("worker", "0")  # the other thread is stuck
         goes_on(going)
         still = found(going, BAD_ANSWER)["still"]
     finally:
         server.stop()
         thread.join(LONG)
-    assert still == [f"the loop consumer of this machine has had no turn for {BEAT_SECONDS + 1} s"]
+    assert still == [f"a thread of the loop worker of this machine has had no turn for {BEAT_SECONDS + 1} s"]
 
 
 def test_another_program_at_the_port_is_no_process_of_ours() -> None:
