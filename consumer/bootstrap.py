@@ -40,7 +40,7 @@ from consumer.budget import Shop, oms_account
 from consumer.clients import account_client, mirakl_client, oms_client
 from consumer.config import KafkaOption, Settings
 from consumer.dead_letter_limit import WINDOW_SECONDS, DeadLetterLimit
-from consumer.hooks import NO_HOOKS, Hooks, Several
+from consumer.hooks import LOOPS_OF, NO_HOOKS, Hooks, Several
 from consumer.housekeeping import Housekeeping
 from consumer.leases import RELAY, Leases, poll_lease
 from consumer.loop import Consumer
@@ -70,7 +70,7 @@ from statemachine.commands import Policy
 
 log = structlog.get_logger("orderflow")
 
-ROLES: Final = ("poller", "consumer", "worker", "web")
+ROLES: Final = tuple(LOOPS_OF)
 
 
 # -- A whole process ---------------------------------------------------------------------------------------------
@@ -104,7 +104,7 @@ def build_parts(
     """
     _check_roles(settings, roles)
     clock = clock or StoreClock()
-    recorder = new_recorder(settings, clock)
+    recorder = new_recorder(settings, clock, roles)
     beats, work = Beats(clock), WorkSignal()
     hooks = Several(recorder, LogHooks(), beats, work, hooks)
     configure_logging(recorder.line_logged, recorder.line_lost)
@@ -427,14 +427,7 @@ def _watch(parts: Parts) -> None:
     base, recorder = parts.base, parts.recorder
     if isinstance(base.clock, StoreClock):
         recorder.watch_clock(base.clock.skew_seconds)
-    loops = {
-        "consumer": parts.consumer,
-        "worker": parts.worker,
-        "housekeeping": parts.housekeeping,
-        "relay": parts.relay,
-        "poller": parts.pollers.pollers,
-    }
-    recorder.watch_loops({loop: partial(parts.beats.oldest, loop) for loop, part in loops.items() if part})
+    recorder.watch_loops(parts.beats.oldest)
     recorder.watch_pollers(parts.pollers.seconds_late)
     for name in parts.pollers.pollers:
         recorder.watch_lease("poller", name, partial(base.leases.holds, poll_lease(name)))

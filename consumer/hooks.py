@@ -28,6 +28,13 @@ from statemachine.states import State
 
 log = structlog.get_logger("orderflow")
 
+#: The roles that a process can have, each with its loops. The web has no loop, but servers.
+LOOPS_OF: Final[Mapping[str, tuple[str, ...]]] = {
+    "poller": ("poller",),
+    "consumer": ("consumer",),
+    "worker": ("worker", "housekeeping", "relay"),
+    "web": (),
+}
 #: /live fails when a loop has not turned for this time, which is longer than the longest single call.
 BEAT_SECONDS: Final = 120
 

@@ -34,6 +34,7 @@ from consumer.metrics.labels import (
     OTHER,
     OUTCOMES,
     POLL_RESULTS,
+    ROLES,
     SEPARATE_RIGHTS,
     SYSTEMS,
 )
@@ -65,10 +66,12 @@ class Type(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Configured:
-    """The values of labels that the configuration gives."""
+    """The values of labels that the configuration gives, and what the process is."""
 
     shops: Collection[str]
     topics: Collection[str]  # those that the consumer reads
+    roles: Collection[str]  # those that this process has
+    needed_roles: Collection[str]  # those that some process has to have
 
 
 #: The label values of one series, in the order of the metric's labels.
@@ -394,6 +397,13 @@ _ROWS: Final = (
     _stored("orderflow_outbox_unpublished", "Records that the relay has not published yet.", {"topic": None}),
     _stored(
         "orderflow_outbox_oldest_timestamp_seconds", "Since when the oldest unpublished record waits.", {"topic": None}
+    ),
+    _gauge(
+        "orderflow_role_running",
+        "1 for each role that this process has, 0 for the others. If no shop has a callback_secret_file, nothing needs "
+        "`web`, and only a process that has it exports its series.",
+        {"role": ROLES},
+        presets=lambda configured: ((role,) for role in configured.needed_roles),
     ),
     _gauge(
         "orderflow_loop_beat_timestamp_seconds",

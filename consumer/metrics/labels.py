@@ -16,7 +16,7 @@ from adapters.store.dead_letters import (
     SET_ASIDE,
     TOO_LARGE,
 )
-from consumer.hooks import CallbackResult
+from consumer.hooks import LOOPS_OF, CallbackResult
 from statemachine.commands import CommandKind, Remote
 from statemachine.deadlines import DeadlineKind
 from statemachine.objectives import Kept
@@ -66,7 +66,8 @@ DEAD_LETTER_REASONS: Final = (
     RECORD_UNREADABLE,
     QUARANTINED,
 )
-LOOPS: Final = ("consumer", "worker", "housekeeping", "relay", "poller")
+ROLES: Final = tuple(LOOPS_OF)
+LOOPS: Final = tuple(loop for loops in LOOPS_OF.values() for loop in loops)
 #: The results of objectives that are counted.
 COUNTED: Final = (Kept.GOOD, Kept.BAD)
 LOG_LEVELS: Final = ("debug", "info", "warning", "error", "critical")

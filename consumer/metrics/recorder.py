@@ -29,9 +29,9 @@ from adapters.store.dead_letters import CALLBACK, POLL, DeadLetter
 from consumer.accounts import Account, AccountKey
 from consumer.build import UNKNOWN, revision
 from consumer.config import MaxAgeTable, Settings
-from consumer.hooks import Applied, CallbackResult, Hooks, PollResult
+from consumer.hooks import LOOPS_OF, Applied, CallbackResult, Hooks, PollResult
 from consumer.metrics.definitions import METRICS, Configured, Type
-from consumer.metrics.labels import DEAD_LETTER_REASONS, OPERATIONS, OTHER, OUTCOMES, POLL_RESULTS, known
+from consumer.metrics.labels import DEAD_LETTER_REASONS, OPERATIONS, OTHER, OUTCOMES, POLL_RESULTS, ROLES, known
 from consumer.offsets import OffsetMismatch
 from statemachine.events import Trigger
 from statemachine.machine import EventResult
@@ -63,11 +63,14 @@ class Recorder(Hooks):
         clock: Clock,
         topics: Mapping[Trigger, str] = TOPICS,
         *,
+        roles: Collection[str] = ROLES,
+        needed_roles: Collection[str] = ROLES,
         build: str = UNKNOWN,
         max_age_seconds: Mapping[State, float] = MAX_AGE_SECONDS,
     ) -> None:
         """`poll_interval_seconds`: the interval of each configured shop. `topics`: the topic of each kind of event.
 
+        `roles`: those of this process. `needed_roles`: those that some process has to have, so that the service works.
         `build`: the commit of the image. `max_age_seconds`: after this time in a state an order is stuck.
         """
         self.registry = CollectorRegistry()
@@ -75,6 +78,7 @@ class Recorder(Hooks):
             collector(registry=self.registry)
         self._clock = clock
         self._topics = topics
+        self._roles = roles
         of_type = {kind: [one for one in METRICS.values() if one.type is kind and not one.at_scrape] for kind in Type}
         self._counters = {
             one.name: Counter(one.name, one.meaning, tuple(one.labels), registry=self.registry)
@@ -92,10 +96,12 @@ class Recorder(Hooks):
             made = Info(one.name.removesuffix("_info"), one.meaning, registry=self.registry)
             made.info({"version": version, "revision": build, "python": platform.python_version()})
 
-        configured = Configured(poll_interval_seconds.keys(), topics.values())
+        configured = Configured(poll_interval_seconds.keys(), topics.values(), roles, needed_roles)
         for name, metric in (self._counters | self._gauges).items():
             for values in METRICS[name].presets(configured):
                 metric.labels(*values)
+        for role in roles:
+            self._gauge("orderflow_role_running", role).set(1)
         for shop, seconds in poll_interval_seconds.items():
             self._gauge("orderflow_poll_interval_seconds", shop).set(seconds)
         for state, seconds in max_age_seconds.items():
@@ -230,11 +236,13 @@ class Recorder(Hooks):
 
     # -- Gauges whose values are read at each scrape -------------------------------------------------------------
 
-    def watch_loops(self, turned_at: Mapping[str, Callable[[], float]]) -> None:
-        """Export when each loop last began a turn. Each scrape calls the functions: which thread of a loop turned
-        longest ago changes with every turn."""
-        for loop, at in turned_at.items():
-            self._gauge("orderflow_loop_beat_timestamp_seconds", loop).set_function(at)
+    def watch_loops(self, turned_at: Callable[[str], float]) -> None:
+        """Export when each loop of this process's roles last began a turn.
+
+        Each scrape calls `turned_at`: which thread of a loop turned longest ago changes with every turn.
+        """
+        for loop in (loop for role in self._roles for loop in LOOPS_OF[role]):
+            self._gauge("orderflow_loop_beat_timestamp_seconds", loop).set_function(partial(turned_at, loop))
 
     def watch_lease(self, role: str, shop: str, holds: Callable[[], bool]) -> None:
         """Export whether this process holds a lease.
@@ -285,13 +293,16 @@ class Recorder(Hooks):
         return gauge.labels(*labels) if labels else gauge
 
 
-def new_recorder(settings: Settings, clock: Clock) -> Recorder:
-    """Make the metrics of a process, with the series of the configured shops and topics."""
+def new_recorder(settings: Settings, clock: Clock, roles: Collection[str] = ROLES) -> Recorder:
+    """Make the metrics of a process with these roles, with the series of the configured shops and topics."""
+    calls_back = any(shop.oms.callback_secret_file is not None for shop in settings.shops.values())
     return Recorder(
         {name: shop.poll_interval_seconds for name, shop in settings.shops.items()},
         version("orderflow"),
         clock,
         {Trigger.SNAPSHOT: settings.topics.snapshots, Trigger.OMS_EVENT: settings.topics.oms_events},
+        roles=roles,
+        needed_roles=[role for role in ROLES if calls_back or role != "web"],
         build=revision(),
         max_age_seconds=settings.max_age_hours.seconds(),
     )

@@ -3,7 +3,6 @@
 import json
 import threading
 from datetime import timedelta
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -142,7 +141,7 @@ def test_without_a_store_the_command_ends_with_2(desk: Desk) -> None:
 def test_the_loops_of_the_process_on_this_machine_are_shown(going: Desk) -> None:
     recorder = Recorder({"alpha": 60, "beta": 60}, "1", going.clock)
     beats = Beats(going.clock)
-    recorder.watch_loops({loop: partial(beats.oldest, loop) for loop in ("consumer", "worker", "relay")})
+    recorder.watch_loops(beats.oldest)
     for loop, number in (("consumer", ""), ("worker", "0"), ("worker", "1")):
         beats.loop_turned(loop, number)
     routes = watch_routes(registry=recorder.registry, what_is_stuck=lambda: "", what_is_not_ready=lambda: "")

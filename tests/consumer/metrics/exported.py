@@ -63,5 +63,5 @@ def live(rig: Rig) -> None:
             rig.clock.now(),
         )
     rig.metrics.poll_failed("alpha", Retryable("OR11", "5xx"))
-    rig.metrics.watch_loops({"consumer": rig.clock.now().timestamp})
+    rig.metrics.watch_loops(lambda _loop: rig.clock.now().timestamp())
     rig.metrics.command_tried("import_order", "done")

@@ -16,7 +16,7 @@ from consumer.accounts import Account, AccountKey
 from consumer.hooks import Applied, PollResult
 from consumer.metrics.definitions import METRICS, Type, markdown
 from consumer.metrics.labels import ALERTED_OUTCOMES, OPERATIONS, OUTCOMES
-from consumer.metrics.recorder import Recorder
+from consumer.metrics.recorder import Recorder, new_recorder
 from consumer.metrics.stored import StoredGauges
 from consumer.retry import TryResult
 from statemachine.commands import CommandKind, Remote
@@ -26,7 +26,7 @@ from statemachine.machine import EventResult
 from statemachine.states import State
 from statemachine.table import TABLE
 from tests.consumer.metrics.exported import families, live, opened, series, value, watch
-from tests.consumer.rig import OMS_EVENTS, SNAPSHOTS, Rig
+from tests.consumer.rig import OMS_EVENTS, SNAPSHOTS, Rig, rig_settings
 from tests.statemachine.lives import read, snapshot_event
 from tests.support import LONG, StillClock
 
@@ -93,6 +93,7 @@ OWN = {
     "orderflow_snapshots_removed_total": ("counter", ""),
     "orderflow_clock_skew_seconds": ("gauge", ""),
     "orderflow_poller_late_seconds": ("gauge", ""),
+    "orderflow_role_running": ("gauge", "role"),
 }
 FORBIDDEN = {"order", "order_id", "line", "line_id", "customer", "sku", "tracking", "event_id", "path", "url"}
 FORBIDDEN |= {"exception", "error", "pod", "instance", "message"}
@@ -215,6 +216,25 @@ def test_what_alerts_read_exists_from_the_start() -> None:
         expected += [("orderflow_poll_orders_total", {"shop": shop, "result": r}) for r in ("new", "changed", "same")]
     assert [(name, labels) for name, labels in expected if value(metrics, name, **labels) != 0.0] == []
     assert value(metrics, "orderflow_poll_interval_seconds", shop="beta") == 900
+
+
+def roles(metrics: Recorder) -> dict[str, float]:
+    (family,) = [one for one in families(metrics) if one.name == "orderflow_role_running"]
+    return {sample.labels["role"]: sample.value for sample in family.samples}
+
+
+def test_every_process_says_which_roles_it_has_and_which_it_has_not(tmp_path: Path) -> None:
+    """So a role that no process has is seen as long as any process runs."""
+    calls_back = rig_settings("sqlite://", ["alpha"], oms_table={"callback_secret_file": tmp_path / "secret"})
+    shown = roles(new_recorder(calls_back, StillClock(), ["worker"]))
+    assert shown == {"poller": 0, "consumer": 0, "worker": 1, "web": 0}
+
+
+def test_without_callbacks_no_process_needs_the_web() -> None:
+    """An OMS may publish its reports itself. Then nobody is called at night because no process has the role."""
+    publishes = rig_settings("sqlite://", ["alpha"])
+    assert roles(new_recorder(publishes, StillClock(), ["worker"])) == {"poller": 0, "consumer": 0, "worker": 1}
+    assert roles(new_recorder(publishes, StillClock(), ["web"])) == {"poller": 0, "consumer": 0, "worker": 0, "web": 1}
 
 
 def test_the_adapters_spell_their_operations_as_the_table_does(rig: Rig) -> None:
