@@ -7,22 +7,16 @@ docs/metrics.md. Names, types and labels are a contract (docs/rules.md 34). Valu
 To add a metric, add a row here, and the line that counts it in recorder.py or reads it in stored.py (CONTRIBUTING.md).
 """
 
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
 from adapters.errors import Cause
-from adapters.remotes.http import CallOutcome
 from adapters.store.counts import LIVE_STATES
-from adapters.store.dead_letters import (
-    CALLBACK,
-    POLL,
-)
 from consumer.hooks import CallbackResult
 from consumer.metrics.labels import (
     ALERTED_CALLBACK_RESULTS,
-    ALERTED_OUTCOMES,
     COMMANDS,
     COUNTED,
     DEAD_LETTER_REASONS,
@@ -35,11 +29,20 @@ from consumer.metrics.labels import (
     OUTCOMES,
     POLL_RESULTS,
     ROLES,
-    SEPARATE_RIGHTS,
     SYSTEMS,
 )
+from consumer.metrics.presets import (
+    Presets,
+    each_alerted_outcome,
+    each_dead_letter,
+    each_edge,
+    each_event,
+    each_shop,
+    each_topic,
+    no_presets,
+)
 from consumer.retry import TryResult
-from statemachine.commands import CommandKind, Remote
+from statemachine.commands import Remote
 from statemachine.events import Trigger
 from statemachine.facts import DecisionKind
 from statemachine.invariants import Invariant
@@ -47,7 +50,6 @@ from statemachine.machine import EventResult
 from statemachine.objectives import Objective
 from statemachine.reasons import REASONS
 from statemachine.states import State
-from statemachine.table import TABLE
 
 #: Histogram buckets for handling times, in seconds: those that OpenTelemetry gives for messaging.
 HANDLING: Final = (0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1, 2.5, 5, 7.5, 10)
@@ -64,39 +66,19 @@ class Type(StrEnum):
     INFO = "info"
 
 
-@dataclass(frozen=True, slots=True)
-class Configured:
-    """The values of labels that the configuration gives, and what the process is."""
-
-    shops: Collection[str]
-    topics: Collection[str]  # those that the consumer reads
-    roles: Collection[str]  # those that this process has
-    needed_roles: Collection[str]  # those that some process has to have
-
-
-#: The label values of one series, in the order of the metric's labels.
-Series = tuple[str, ...]
 #: The values of a label: a closed set, or None if they come from the configuration.
 Values = Collection[str] | None
 
 
-def _no_presets(_configured: Configured) -> Iterable[Series]:
-    return ()
-
-
 @dataclass(frozen=True, slots=True)
 class Metric:
-    """One metric as it is exported. `presets`: the series that exist with the value 0 from the start.
-
-    `increase()` misses the first event of a series that starts at 1. So every series of a counter that an alert reads
-    is a preset.
-    """
+    """One metric as it is exported. `presets`: the series that exist with the value 0 from the start (presets.py)."""
 
     name: str
     type: Type
     meaning: str
     labels: Mapping[str, Values]
-    presets: Callable[[Configured], Iterable[Series]] = _no_presets
+    presets: Presets = no_presets
     buckets: tuple[float, ...] = ()  # of a histogram, in seconds
     at_scrape: bool = False  # read from the store when Prometheus asks (stored.py)
 
@@ -105,7 +87,7 @@ def _counter(
     name: str,
     meaning: str,
     labels: Mapping[str, Values],
-    presets: Callable[[Configured], Iterable[Series]] = _no_presets,
+    presets: Presets = no_presets,
 ) -> Metric:
     return Metric(name, Type.COUNTER, meaning, labels, presets)
 
@@ -114,7 +96,7 @@ def _gauge(
     name: str,
     meaning: str,
     labels: Mapping[str, Values],
-    presets: Callable[[Configured], Iterable[Series]] = _no_presets,
+    presets: Presets = no_presets,
 ) -> Metric:
     return Metric(name, Type.GAUGE, meaning, labels, presets)
 
@@ -127,51 +109,13 @@ def _stored(name: str, meaning: str, labels: Mapping[str, Values]) -> Metric:
     return Metric(name, Type.GAUGE, meaning, labels, at_scrape=True)
 
 
-def _each_shop(configured: Configured) -> Iterable[Series]:
-    return ((shop,) for shop in configured.shops)
-
-
-def _each_topic(configured: Configured) -> Iterable[Series]:
-    return ((topic,) for topic in configured.topics)
-
-
-def _each_edge(configured: Configured) -> Iterable[Series]:
-    return (
-        (shop, edge.source, edge.target, trigger) for shop in configured.shops for edge in TABLE for trigger in edge.on
-    )
-
-
-def _each_alerted_outcome(configured: Configured) -> Iterable[Series]:
-    calls = [(Remote.MIRAKL, "OR11"), *((kind.remote, kind.call) for kind in CommandKind)]
-    series = [(system, operation, outcome) for system, operation in calls for outcome in ALERTED_OUTCOMES]
-    series += [(Remote.MIRAKL, operation, CallOutcome.FORBIDDEN) for operation in SEPARATE_RIGHTS]
-    return ((system, shop, operation, outcome) for shop in configured.shops for system, operation, outcome in series)
-
-
-def _each_event(configured: Configured) -> Iterable[Series]:
-    by_topic = zip(configured.topics, (Trigger.SNAPSHOT, Trigger.OMS_EVENT), strict=True)
-    return (
-        series
-        for topic, kind in by_topic
-        for series in (
-            *((topic, kind, result) for result in EventResult),
-            (topic, "unreadable", "set_aside"),
-            (topic, "tombstone", "skipped"),
-        )
-    )
-
-
-def _each_dead_letter(configured: Configured) -> Iterable[Series]:
-    return ((source, reason) for source in (*configured.topics, POLL, CALLBACK) for reason in DEAD_LETTER_REASONS)
-
-
 _ROWS: Final = (
     # -- Orders --
     _counter(
         "orderflow_transitions_total",
         "Changes of state of orders.",
         {"shop": None, "from_state": tuple(State), "to_state": tuple(State), "trigger": tuple(Trigger)},
-        presets=_each_edge,
+        presets=each_edge,
     ),
     _counter(
         "orderflow_transitions_rejected_total",
@@ -189,7 +133,7 @@ _ROWS: Final = (
         "orderflow_orders_forgotten_total",
         "Orders that only the OMS knew, and that were deleted.",
         {"shop": None},
-        _each_shop,
+        each_shop,
     ),
     _counter(
         "orderflow_snapshots_removed_total",
@@ -257,7 +201,7 @@ _ROWS: Final = (
             "type": (Trigger.SNAPSHOT, Trigger.OMS_EVENT, "unreadable", "tombstone"),
             "result": (*EventResult, "set_aside", "skipped"),
         },
-        presets=_each_event,
+        presets=each_event,
     ),
     _histogram(
         "orderflow_event_seconds",
@@ -275,7 +219,7 @@ _ROWS: Final = (
         "orderflow_dead_letters_total",
         "Records, orders of polls, and callbacks that were dead-lettered.",
         {"source": DEAD_LETTER_SOURCES, "reason": (*DEAD_LETTER_REASONS, OTHER)},
-        presets=_each_dead_letter,
+        presets=each_dead_letter,
     ),
     _stored(
         "orderflow_dead_letters_open",
@@ -286,7 +230,7 @@ _ROWS: Final = (
         "orderflow_topic_stopped",
         "1 while a topic is paused, because too many distinct records of it were dead-lettered.",
         {"topic": None},
-        presets=_each_topic,
+        presets=each_topic,
     ),
     _counter("orderflow_consumer_rebalances_total", "Rebalances, and other changes of which partitions are read.", {}),
     _gauge("orderflow_consumer_assigned_partitions", "Partitions that this process reads.", {}),
@@ -327,7 +271,7 @@ _ROWS: Final = (
         "orderflow_api_requests_total",
         "Calls to Mirakl and the OMS. If the OMS refuses an account with 400, it counts as 401, 403 or 429.",
         {"system": SYSTEMS, "shop": None, "operation": EVERY_OPERATION, "outcome": (*OUTCOMES, OTHER)},
-        presets=_each_alerted_outcome,
+        presets=each_alerted_outcome,
     ),
     _histogram(
         "orderflow_api_request_seconds",
@@ -366,7 +310,7 @@ _ROWS: Final = (
         "orderflow_poll_last_success_timestamp_seconds",
         "When the last complete poll ended, as far as this process knows: take the maximum. 0 if it knows of none.",
         {"shop": None},
-        presets=_each_shop,
+        presets=each_shop,
     ),
     _gauge("orderflow_poll_interval_seconds", "How often the shop is to be polled.", {"shop": None}),
     _histogram("orderflow_poll_seconds", "Duration of a poll.", {}, HANDLING),

@@ -30,8 +30,9 @@ from consumer.accounts import Account, AccountKey
 from consumer.build import UNKNOWN, revision
 from consumer.config import MaxAgeTable, Settings
 from consumer.hooks import LOOPS_OF, Applied, CallbackResult, Hooks, PollResult
-from consumer.metrics.definitions import METRICS, Configured, Type
+from consumer.metrics.definitions import METRICS, Type
 from consumer.metrics.labels import DEAD_LETTER_REASONS, OPERATIONS, OTHER, OUTCOMES, POLL_RESULTS, ROLES, known
+from consumer.metrics.presets import Configured
 from consumer.offsets import OffsetMismatch
 from statemachine.events import Trigger
 from statemachine.machine import EventResult

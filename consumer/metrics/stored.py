@@ -28,8 +28,9 @@ from adapters.store.dead_letters import split_source
 from adapters.store.objectives import ObjectiveResult
 from adapters.store.shops import ShopRow
 from adapters.store.transaction import Store
-from consumer.metrics.definitions import METRICS, Series, Type
+from consumer.metrics.definitions import METRICS, Type
 from consumer.metrics.labels import COMMANDS, COUNTED, DEAD_LETTER_REASONS, known
+from consumer.metrics.presets import Series
 from statemachine.commands import CommandKind
 from statemachine.objectives import Objective
 
