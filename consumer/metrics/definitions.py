@@ -10,6 +10,7 @@ To add a metric, add a row here, and the line that counts it in recorder.py or r
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
+from itertools import product
 from typing import Final
 
 from adapters.errors import Cause
@@ -37,9 +38,15 @@ from consumer.metrics.presets import (
     each_dead_letter,
     each_edge,
     each_event,
+    each_failing_loop,
+    each_needed_role,
+    each_pause,
+    each_rejection,
     each_shop,
     each_topic,
+    in_each_shop,
     no_presets,
+    of,
 )
 from consumer.retry import TryResult
 from statemachine.commands import Remote
@@ -121,19 +128,19 @@ _ROWS: Final = (
         "orderflow_transitions_rejected_total",
         "Events whose facts give a state to which no edge leads. Normally 0.",
         {"from_state": tuple(State), "trigger": tuple(Trigger), "reason": (EventResult.NO_EDGE,)},
-        presets=lambda _: ((state, trigger, EventResult.NO_EDGE) for state in State for trigger in Trigger),
+        presets=each_rejection,
     ),
     _counter(
         "orderflow_decisions_total",
         "Decisions of people about orders, of every process. Counted from the journal some minutes later.",
         {"shop": None, "decision": tuple(DecisionKind)},
-        presets=lambda configured: ((shop, kind) for shop in configured.shops for kind in DecisionKind),
+        presets=of("worker", in_each_shop(tuple(DecisionKind))),
     ),
     _counter(
         "orderflow_orders_forgotten_total",
         "Orders that only the OMS knew, and that were deleted.",
         {"shop": None},
-        each_shop,
+        presets=of("worker", each_shop),
     ),
     _counter(
         "orderflow_snapshots_removed_total",
@@ -201,7 +208,7 @@ _ROWS: Final = (
             "type": (Trigger.SNAPSHOT, Trigger.OMS_EVENT, "unreadable", "tombstone"),
             "result": (*EventResult, "set_aside", "skipped"),
         },
-        presets=each_event,
+        presets=of("consumer", each_event),
     ),
     _histogram(
         "orderflow_event_seconds",
@@ -230,7 +237,7 @@ _ROWS: Final = (
         "orderflow_topic_stopped",
         "1 while a topic is paused, because too many distinct records of it were dead-lettered.",
         {"topic": None},
-        presets=each_topic,
+        presets=of("consumer", each_topic),
     ),
     _counter("orderflow_consumer_rebalances_total", "Rebalances, and other changes of which partitions are read.", {}),
     _gauge("orderflow_consumer_assigned_partitions", "Partitions that this process reads.", {}),
@@ -254,7 +261,7 @@ _ROWS: Final = (
         "orderflow_commands_total",
         "Tries of outgoing calls, by result.",
         {"command": COMMANDS, "result": tuple(TryResult)},
-        presets=lambda _: ((command, result) for command in COMMANDS for result in TryResult),
+        presets=of("worker", lambda _: product(COMMANDS, TryResult)),
     ),
     _stored("orderflow_commands_open", "Calls that are due or under way.", {"command": COMMANDS}),
     _stored(
@@ -283,7 +290,7 @@ _ROWS: Final = (
         "orderflow_api_retry_after_seconds_total",
         "How long Mirakl and the OMS asked to wait (Retry-After), summed over their answers.",
         {"system": SYSTEMS, "shop": None},
-        presets=lambda configured: ((system, shop) for system in SYSTEMS for shop in configured.shops),
+        presets=each_pause,
     ),
     _gauge(
         "orderflow_catalog_unread",
@@ -318,7 +325,7 @@ _ROWS: Final = (
         "orderflow_poll_orders_total",
         "Orders that polls read: new, changed (also unchanged ones whose read is a proof), same.",
         {"shop": None, "result": POLL_RESULTS},
-        presets=lambda configured: ((shop, result) for shop in configured.shops for result in POLL_RESULTS),
+        presets=of("poller", in_each_shop(POLL_RESULTS)),
     ),
     _counter(
         "orderflow_poll_failures_total",
@@ -335,7 +342,7 @@ _ROWS: Final = (
         "orderflow_callbacks_total",
         "Callbacks of the OMS, by answer.",
         {"shop": None, "result": tuple(CallbackResult)},
-        presets=lambda configured: ((shop, result) for shop in configured.shops for result in ALERTED_CALLBACK_RESULTS),
+        presets=of("web", in_each_shop(ALERTED_CALLBACK_RESULTS)),
     ),
     _gauge("orderflow_leader", "1 while this process holds the lease.", {"role": ("poller", "relay"), "shop": None}),
     _stored("orderflow_outbox_unpublished", "Records that the relay has not published yet.", {"topic": None}),
@@ -347,7 +354,7 @@ _ROWS: Final = (
         "1 for each role that this process has, 0 for the others. If no shop has a callback_secret_file, nothing needs "
         "`web`, and only a process that has it exports its series.",
         {"role": ROLES},
-        presets=lambda configured: ((role,) for role in configured.needed_roles),
+        presets=each_needed_role,
     ),
     _gauge(
         "orderflow_loop_beat_timestamp_seconds",
@@ -359,7 +366,7 @@ _ROWS: Final = (
         "orderflow_loop_failing",
         "Threads of a loop whose turns have failed for a minute, by cause.",
         {"loop": LOOPS, "cause": tuple(Cause)},
-        presets=lambda _: ((loop, cause) for loop in LOOPS for cause in Cause),
+        presets=each_failing_loop,
     ),
     _counter(
         "orderflow_log_messages_total",

@@ -154,9 +154,10 @@ class Rig:
         oms_table: Mapping[str, Any] = {},
         busy_seconds: float = BUSY_SECONDS,
         store_url: str | None = None,
+        hooks: Hooks = NO_HOOKS,
     ) -> None:
         """`policies` None: those of the settings. `shop_table`, `oms_table`: see `rig_settings`. `store_url` None: a
-        SQLite file in `folder`."""
+        SQLite file in `folder`. `hooks` are called after the rig's own."""
         self.clock = StillClock()
         self.path = folder / "orderflow.db"
         self.settings = rig_settings(f"sqlite:///{self.path}", shops, shop_table, oms_table)
@@ -180,7 +181,7 @@ class Rig:
         self.base = bootstrap.new_base(
             self.settings,
             clock=self.clock,
-            hooks=Several(self.metrics, tried),
+            hooks=Several(self.metrics, tried, hooks),
             store=self.store,
             event_log=self.log,
             leases=self.leases,
@@ -199,12 +200,12 @@ class Rig:
             self.settings.shops[name],
             lambda: self.keys[name],
             self.clock,
-            partial(self.metrics.remote_called, name),
+            partial(self.base.hooks.remote_called, name),
             self.nets[name],
         )
 
     def _oms_client(self, name: str) -> KornitX:
-        on_call = partial(self.metrics.remote_called, name)
+        on_call = partial(self.base.hooks.remote_called, name)
         return clients.oms_client(
             self.settings.oms, self.settings.shops[name], lambda: "oms-key", on_call, self.oms_net
         )

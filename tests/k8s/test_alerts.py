@@ -113,7 +113,8 @@ def test_the_healthy_system_has_every_metric_that_an_alert_reads() -> None:
 
 
 def test_every_series_of_a_counter_that_an_alert_reads_is_there_from_the_start() -> None:
-    """`increase` misses the first event of a series that is born at 1."""
+    """`increase` misses the first event of a series that is born at 1. tests/consumer/metrics/test_presets.py shows
+    that each role has those which it counts."""
     fresh = Recorder({"alpha": 60, "beta": 60}, "1", StillClock())
     there = {
         (sample.name, label, value)

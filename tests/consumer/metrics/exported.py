@@ -31,6 +31,10 @@ def series(found: Iterable[Metric]) -> Counter[str]:
     return Counter(family.name for family in found for _ in family.samples)
 
 
+def labels_of(family: Metric) -> set[str]:
+    return {label for sample in family.samples for label in sample.labels}
+
+
 def value(metrics: Recorder, name: str, **labels: str) -> float | None:
     found: float | None = metrics.registry.get_sample_value(name, labels)
     return found

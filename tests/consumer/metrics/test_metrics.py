@@ -1,34 +1,30 @@
-"""Metrics: their names and labels, how many series there are, which exist from the start, and what is counted."""
+"""Metrics: their names and labels, which series exist from the start, and what is counted."""
 
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from prometheus_client import Metric
 from prometheus_client.exposition import generate_latest
 
 from adapters.errors import Retryable, UnreadableReason
 from adapters.ports import Partition, Record
-from adapters.store import shops as shop_rows
 from adapters.store.dead_letters import DeadLetter
-from consumer.accounts import Account, AccountKey
 from consumer.hooks import Applied, PollResult
 from consumer.metrics.definitions import METRICS, Type, markdown
 from consumer.metrics.labels import ALERTED_OUTCOMES, OPERATIONS, OUTCOMES
 from consumer.metrics.recorder import Recorder, new_recorder
-from consumer.metrics.stored import StoredGauges
 from consumer.retry import TryResult
-from statemachine.commands import CommandKind, Remote
+from statemachine.commands import CommandKind
 from statemachine.events import Trigger
 from statemachine.invariants import Invariant
 from statemachine.machine import EventResult
 from statemachine.states import State
 from statemachine.table import TABLE
-from tests.consumer.metrics.exported import families, live, opened, series, value, watch
+from tests.consumer.metrics.exported import families, labels_of, live, opened, value, watch
 from tests.consumer.rig import OMS_EVENTS, SNAPSHOTS, Rig, rig_settings
 from tests.statemachine.lives import read, snapshot_event
-from tests.support import LONG, StillClock
+from tests.support import StillClock
 
 DOCS = Path(__file__).resolve().parents[3] / "docs" / "metrics.md"
 
@@ -123,10 +119,6 @@ def test_the_output_has_the_metrics_of_the_table_and_no_other(rig: Rig) -> None:
     of_the_client = {name for name in shown if name.startswith(("process_", "python_"))}
     assert {"process_resident_memory_bytes", "process_open_fds", "python_info"} <= of_the_client
     assert shown - of_the_client == set(METRICS)
-
-
-def labels_of(family: Metric) -> set[str]:
-    return {label for sample in family.samples for label in sample.labels}
 
 
 def test_no_label_can_name_an_order_a_person_or_a_text(rig: Rig) -> None:
@@ -256,36 +248,6 @@ def test_the_adapters_spell_their_operations_as_the_table_does(rig: Rig) -> None
         ("oms", "import_order"),
     }
     assert all(operation in OPERATIONS[system] for system, operation in called)
-
-
-def test_fifty_shops_stay_within_the_budget(tmp_path: Path) -> None:
-    shops = [f"shop-{number}" for number in range(50)]
-    rig = Rig(tmp_path)
-    metrics = Recorder(dict.fromkeys(shops, 60.0), "1", rig.clock)
-    with rig.store.transaction() as tx:
-        for number, name in enumerate(shops):
-            shop_rows.bind(tx, name, f"https://{name}", number, effects=True, now=rig.clock.now())
-    metrics.watch_accounts({AccountKey(name, remote): Account() for name in shops for remote in Remote})
-    metrics.registry.register(StoredGauges(rig.store, rig.clock, wait_seconds=LONG))
-    # After use, every histogram has its series: of both topics, and of each state that an order has left.
-    rig.imported()
-    event = snapshot_event(read("SHIPPING"))
-    for state in State:
-        after = replace(rig.row(), state=State.REFUSED if state != State.REFUSED else State.CANCELED)
-        metrics.event_applied(Applied(event, after, EventResult.MOVED, state, 1))
-    applied = Applied(event, rig.row(), EventResult.MOVED, State.NEW, 1)
-    metrics.batch_applied([], [applied, replace(applied, event=replace(event, trigger=Trigger.OMS_EVENT))], [])
-    for name in shops:
-        for operation in ("OR11", "OR21", "OR23", "OR24"):
-            metrics.remote_called(name, "mirakl", operation, "2xx", 0.1)
-        metrics.remote_called(name, "oms", "import_order", "2xx", 0.1)
-        metrics.poll_ended(name, PollResult(new=1), 1)
-    found = families(metrics)
-    counted = series(found)
-    assert counted.total() < 10_000
-    for family in found:
-        if "shop" not in labels_of(family) and family.type != "histogram":
-            assert counted[family.name] <= 100, family.name
 
 
 # -- What the hooks count ----------------------------------------------------------------------------------------
