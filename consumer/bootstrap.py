@@ -439,7 +439,7 @@ def _watch(parts: Parts) -> None:
         name: AccountBudget(oms_account(shop.oms.company_ref_id), oms_budget(base.settings))
         for name, shop in base.settings.shops.items()
     }
-    recorder.registry.register(StoredGauges(base.store, base.clock, budgets))
+    recorder.registry.register(StoredGauges(base.store, base.clock, base.settings.shops, budgets))
 
 
 def new_servers(

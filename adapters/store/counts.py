@@ -1,6 +1,6 @@
 """Counts of what is stored, as the gauges of the metrics read them."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
@@ -33,6 +33,19 @@ class StoredCounts:
     commands: Mapping[tuple[str, str], Waiting]  # open or leased, by shop and kind; waiting since it was opened
     dead_letters: Mapping[tuple[str, str], int]  # open, by source and reason
     outbox: Mapping[str, Waiting]  # not published yet, by topic
+
+
+def unconfigured(counts: StoredCounts, shops: Collection[str]) -> dict[tuple[str, str], Waiting]:
+    """The open orders of shops that are not among `shops`, the configured ones, by shop and state.
+
+    Nothing polls, plans or calls for them, and no decision about them is possible. Orders that only the OMS knew are
+    left out: nothing is owed of them.
+    """
+    return {
+        (shop, state): waiting
+        for (shop, state), waiting in counts.in_state.items()
+        if shop not in shops and state != State.NEW
+    }
 
 
 def stored_counts(store: Store) -> StoredCounts:

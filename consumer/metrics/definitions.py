@@ -193,6 +193,11 @@ _ROWS: Final = (
         {"shop": None, "slo": tuple(Objective), "result": COUNTED},
         at_scrape=True,
     ),
+    _stored(
+        "orderflow_unconfigured_orders",
+        "Open orders of shops that the configuration does not have any more. No other series has them.",
+        {},
+    ),
     _stored("orderflow_attention", "Orders that need a person.", {"shop": None, "reason": tuple(REASONS)}),
     _stored(
         "orderflow_attention_oldest_timestamp_seconds",

@@ -6,7 +6,7 @@ old, and older while the store does not answer: orderflow_store_scrape_timestamp
 
 import threading
 from collections import Counter as Tally
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import product
@@ -23,7 +23,7 @@ from adapters.store import budgets as budget_rows
 from adapters.store import objectives as objective_rows
 from adapters.store import shops as shop_rows
 from adapters.store.budgets import BudgetWindow
-from adapters.store.counts import LIVE_STATES, StoredCounts, Waiting, stored_counts
+from adapters.store.counts import LIVE_STATES, StoredCounts, Waiting, stored_counts, unconfigured
 from adapters.store.dead_letters import split_source
 from adapters.store.objectives import ObjectiveResult
 from adapters.store.shops import ShopRow
@@ -61,15 +61,21 @@ class StoredGauges(Collector):
         self,
         store: Store,
         clock: Clock,
+        shops: Collection[str],
         budgets: Mapping[str, AccountBudget] | None = None,
         *,
         wait_seconds: float = FIRST_WAIT_SECONDS,
     ) -> None:
-        """`budgets`: the budget at the OMS of each shop. `wait_seconds`: how long a scrape waits for the store. After
-        the first read that was slow, or was not over in that time, it is WAIT_SECONDS."""
+        """`shops`: the configured ones. A shop that left the configuration stays in the store, and would otherwise
+        have its series, and the alerts on them, for ever. `budgets`: the budget at the OMS of each shop.
+
+        `wait_seconds`: how long a scrape waits for the store. After the first read that was slow, or was not over in
+        that time, it is WAIT_SECONDS.
+        """
         self._wait_seconds = wait_seconds
         self._store = store
         self._clock = clock
+        self._shops = frozenset(shops)
         self._budgets = budgets or {}
         self._lock = threading.Lock()  # never held while the store is read
         self._is_idle = threading.Event()  # no read is under way
@@ -110,7 +116,8 @@ class StoredGauges(Collector):
 
     def _read(self) -> dict[str, Mapping[Series, float]]:
         """Return the series of every gauge, by the gauge's name. Raises StoreUnavailable."""
-        counts, shops = stored_counts(self._store), shop_rows.list_all(self._store)
+        counts = stored_counts(self._store)
+        shops = [row for row in shop_rows.list_all(self._store) if row.name in self._shops]
         return (
             _of_orders(counts, shops)
             | _of_commands(counts, shops)
@@ -119,6 +126,7 @@ class StoredGauges(Collector):
             | {
                 "orderflow_budget_left": self._budget_left(),
                 "orderflow_slo_total": self._objectives(shops),
+                "orderflow_unconfigured_orders": {(): float(self._unconfigured(counts))},
                 "orderflow_poll_watermark_timestamp_seconds": {
                     (shop.name,): _seconds(shop.watermark) for shop in shops
                 },
@@ -131,11 +139,16 @@ class StoredGauges(Collector):
         return {(one.shop, one.objective, one.result): float(totals.get(one, 0)) for one in series}
 
     def _deadlines(self) -> dict[str, Mapping[Series, float]]:
-        found = objective_rows.deadlines(self._store, self._clock.now())
+        stored = objective_rows.deadlines(self._store, self._clock.now())
+        found = {key: one for key, one in stored.items() if key[0] in self._shops}
         return {
             "orderflow_next_deadline_timestamp_seconds": {key: _seconds(one.nearest) for key, one in found.items()},
             "orderflow_overdue": {key: float(one.overdue) for key, one in found.items()},
         }
+
+    def _unconfigured(self, counts: StoredCounts) -> int:
+        """How many orders are open of shops that are not configured: no other series has them."""
+        return sum(waiting.count for waiting in unconfigured(counts, self._shops).values())
 
     def _budget_left(self) -> Mapping[Series, float]:
         windows = [(budget.account, window) for budget in self._budgets.values() for window in budget.windows]
@@ -148,17 +161,19 @@ class StoredGauges(Collector):
 
 
 def _of_orders(counts: StoredCounts, shops: list[ShopRow]) -> dict[str, Mapping[Series, float]]:
+    names = {shop.name for shop in shops}
     found = {
         (shop.name, state): counts.in_state.get((shop.name, state), Waiting())
         for shop in shops
         for state in LIVE_STATES
     }
+    attention = {key: waiting for key, waiting in counts.attention.items() if key[0] in names}
     return {
         "orderflow_in_state": {key: float(waiting.count) for key, waiting in found.items()},
         "orderflow_oldest_entered_timestamp_seconds": {key: _seconds(waiting.oldest) for key, waiting in found.items()},
-        "orderflow_attention": {key: float(waiting.count) for key, waiting in counts.attention.items()},
+        "orderflow_attention": {key: float(waiting.count) for key, waiting in attention.items()},
         "orderflow_attention_oldest_timestamp_seconds": {
-            key: _seconds(waiting.oldest) for key, waiting in counts.attention.items()
+            key: _seconds(waiting.oldest) for key, waiting in attention.items()
         },
     }
 
@@ -167,9 +182,12 @@ def _of_commands(counts: StoredCounts, shops: list[ShopRow]) -> dict[str, Mappin
     is_on = {
         (shop.name, str(kind)): shop.effects and kind.group not in shop.paused for shop in shops for kind in CommandKind
     }
+    names = {"", *(shop.name for shop in shops)}  # "": older code opened the command, and named no shop
     open_commands: dict[Series, float] = {(kind,): 0.0 for kind in COMMANDS}
     oldest: dict[Series, float] = {(kind,): 0.0 for kind in COMMANDS}
     for (shop, kind), waiting in counts.commands.items():
+        if shop not in names:
+            continue
         open_commands[(kind,)] += waiting.count
         if is_on.get((shop, kind), True):
             opened_at = _seconds(waiting.oldest)

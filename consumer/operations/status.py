@@ -13,7 +13,7 @@ from adapters.errors import LogUnavailable
 from adapters.store import backlog as backlog_rows
 from adapters.store import shops as shop_rows
 from adapters.store.backlog import Backlog
-from adapters.store.counts import StoredCounts, Waiting, stored_counts
+from adapters.store.counts import StoredCounts, Waiting, stored_counts, unconfigured
 from adapters.store.shops import WRONG_ACCOUNT, ShopRow
 from adapters.store.transaction import Store
 from consumer.config import Settings
@@ -70,6 +70,7 @@ def status(settings: Settings, store: Store, log: Log, group: str, *, now: datet
     pauses = read_pauses(store, rows, {name: shop.effects for name, shop in settings.shops.items()})
     shops = tuple(_shop(row, counts, calls, leases, pauses.get(row.name, ())) for row in rows)
     still = [one for shop in shops if shop.name in settings.shops for one in _of_shop(shop, settings, now)]
+    still += _of_unconfigured(counts, settings)
     known = {shop.name for shop in shops}
     still += [f"{name}: never polled" for name in sorted(settings.shops) if name not in known]
     partitions: list[PartitionStatus] = []
@@ -133,6 +134,15 @@ def _of_shop(shop: ShopStatus, settings: Settings, now: datetime) -> Iterator[st
         is_on = shop.effects and one.kind.group not in shop.paused
         if is_on and one.oldest_due is not None and now - one.oldest_due > DUE_FOR:
             yield f"{shop.name}: {one.kind} has been due for {_minutes(now - one.oldest_due)}"
+
+
+def _of_unconfigured(counts: StoredCounts, settings: Settings) -> Iterator[str]:
+    orders: dict[str, int] = {}
+    for (shop, _), waiting in unconfigured(counts, settings.shops).items():
+        orders[shop] = orders.get(shop, 0) + waiting.count
+    for shop, count in sorted(orders.items()):
+        orders_are = "order of it is" if count == 1 else "orders of it are"
+        yield f"{shop}: is not in the configuration, and {count} {orders_are} open"
 
 
 def _of_relay(counts: StoredCounts, leases: Mapping[str, str], now: datetime) -> Iterator[str]:

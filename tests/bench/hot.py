@@ -147,7 +147,7 @@ def relay(scene: Scene) -> None:
 
 def scrape(scene: Scene) -> None:
     """The gauges that are read from the store."""
-    gauges = StoredGauges(scene.rig.store, SystemClock(), wait_seconds=600.0)
+    gauges = StoredGauges(scene.rig.store, SystemClock(), scene.rig.settings.shops, wait_seconds=600.0)
     assert len(list(gauges.collect())) > 1
 
 

@@ -163,6 +163,7 @@ def test_what_is_left_of_the_budget_is_a_gauge(rig: Rig) -> None:
         StoredGauges(
             rig.store,
             rig.clock,
+            rig.mirakl,
             {shop: AccountBudget(oms_account(COMPANIES[shop]), BUDGET) for shop in rig.mirakl},
             wait_seconds=LONG,
         )

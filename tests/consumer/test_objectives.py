@@ -31,7 +31,7 @@ def rig(tmp_path: Path) -> Rig:
 def shown(rig: Rig, name: str = "orderflow_slo_total") -> Mapping[tuple[str, ...], float]:
     """What a process that has just started exports of the shop alpha, without series that are 0."""
     fresh = Recorder({"alpha": 60}, "1", rig.clock)
-    fresh.registry.register(StoredGauges(rig.store, rig.clock, wait_seconds=LONG))
+    fresh.registry.register(StoredGauges(rig.store, rig.clock, ["alpha"], wait_seconds=LONG))
     return {
         tuple(value for label, value in sample.labels.items() if label != "shop"): sample.value
         for family in fresh.registry.collect()
@@ -46,7 +46,7 @@ def keep_house(rig: Rig) -> None:
 
 def test_every_series_is_there_from_the_start(rig: Rig) -> None:
     fresh = Recorder({"alpha": 60}, "1", rig.clock)
-    fresh.registry.register(StoredGauges(rig.store, rig.clock, wait_seconds=LONG))
+    fresh.registry.register(StoredGauges(rig.store, rig.clock, ["alpha"], wait_seconds=LONG))
     for slo in Objective:
         for result in (GOOD, BAD):
             labels = {"shop": "alpha", "slo": slo.value, "result": result.value}

@@ -6,7 +6,7 @@ from adapters.ports import NewRecord
 from adapters.store import dead_letters as dead_letter_rows
 from adapters.store import orders as order_rows
 from adapters.store import outbox as outbox_rows
-from adapters.store.counts import Waiting, stored_counts
+from adapters.store.counts import StoredCounts, Waiting, stored_counts, unconfigured
 from adapters.store.dead_letters import DeadLetter
 from adapters.store.orders import OrderChange
 from adapters.store.outbox import OutboxRow
@@ -53,3 +53,16 @@ def test_a_call_that_keeps_failing_counts_from_the_moment_it_became_due(desk: De
     desk.lease(track, now=later(5))
     desk.requeue(track, next_at=later(900))
     assert stored_counts(desk.store).commands == {("alpha", "send_tracking"): Waiting(1, later(5))}
+
+
+def test_open_orders_of_shops_that_are_not_configured_leave_out_what_only_the_oms_knew() -> None:
+    """Only configured shops have their orders of the OMS alone forgotten, so these would count for ever."""
+    waiting = Waiting(2, NOW)
+    in_state: dict[tuple[str, str], Waiting] = {
+        ("alpha", State.SHIPPING): waiting,
+        ("gone", State.IMPORTED): waiting,
+        ("gone", State.NEW): waiting,
+    }
+    counts = StoredCounts(in_state, {}, {}, {}, {})
+    assert unconfigured(counts, ["alpha"]) == {("gone", State.IMPORTED): waiting}
+    assert unconfigured(counts, ["alpha", "gone"]) == {}

@@ -129,6 +129,15 @@ def test_the_status_says_who_paused_a_shop_and_why(going: Desk) -> None:
     assert [one["why"] for one in found(going)["shops"][0]["pauses"]] == ["the OMS is moved"]
 
 
+def test_open_orders_of_a_shop_that_left_the_configuration_stand_still(going: Desk) -> None:
+    going.shows("SHIPPING")
+    file = Path("orderflow.toml")
+    text = file.read_text()
+    begin = text.index("[shops.alpha]")
+    file.write_text(text[:begin] + text[text.index("[shops.beta]") :])
+    assert found(going, BAD_ANSWER)["still"] == ["alpha: is not in the configuration, and 1 order of it is open"]
+
+
 def test_without_a_store_the_command_ends_with_2(desk: Desk) -> None:
     desk.store.close()
     Path("orderflow.db").unlink()

@@ -43,7 +43,7 @@ def value(metrics: Recorder, name: str, **labels: str) -> float | None:
 def watch(metrics: Recorder, rig: Rig) -> None:
     """Add the gauges of the rig's store and accounts."""
     metrics.watch_accounts(rig.worker.accounts.by_key)
-    metrics.registry.register(StoredGauges(rig.store, rig.clock, wait_seconds=LONG))
+    metrics.registry.register(StoredGauges(rig.store, rig.clock, rig.settings.shops, wait_seconds=LONG))
 
 
 def live(rig: Rig) -> None:

@@ -90,6 +90,7 @@ OWN = {
     "orderflow_clock_skew_seconds": ("gauge", ""),
     "orderflow_poller_late_seconds": ("gauge", ""),
     "orderflow_role_running": ("gauge", "role"),
+    "orderflow_unconfigured_orders": ("gauge", ""),
 }
 FORBIDDEN = {"order", "order_id", "line", "line_id", "customer", "sku", "tracking", "event_id", "path", "url"}
 FORBIDDEN |= {"exception", "error", "pod", "instance", "message"}

@@ -201,7 +201,7 @@ def used(rig: Rig, roles: Collection[str]) -> Recorder:
         for name in SHOPS:
             metrics.watch_lease("poller", name, lambda: True)
     budgets = {name: AccountBudget("1", oms_budget(rig.settings)) for name in SHOPS}
-    metrics.registry.register(StoredGauges(rig.store, rig.clock, budgets, wait_seconds=LONG))
+    metrics.registry.register(StoredGauges(rig.store, rig.clock, SHOPS, budgets, wait_seconds=LONG))
     event = snapshot_event(read("SHIPPING"))
     for state in State:
         after = replace(rig.row(), state=State.REFUSED if state != State.REFUSED else State.CANCELED)

@@ -117,7 +117,7 @@ def test_a_scrape_does_not_wait_for_a_store_that_hangs(rig: Rig) -> None:
         store = Store(f"postgresql+psycopg://orderflow@127.0.0.1:{silent.getsockname()[1]}/orderflow")
         stack.callback(store.close)
         metrics = Recorder({"alpha": 60.0}, "1", rig.clock)
-        metrics.registry.register(StoredGauges(store, rig.clock))
+        metrics.registry.register(StoredGauges(store, rig.clock, ["alpha"]))
         seconds = []
         for _ in range(5):
             began = time.monotonic()
@@ -161,3 +161,33 @@ def test_both_formats_have_the_same_series_and_values(rig: Rig) -> None:
 
     assert ours(families(rig.metrics)) == ours(opened(rig.metrics))
     assert not [one.name for family in opened(rig.metrics) for one in family.samples if one.name.endswith("_created")]
+
+
+def test_a_shop_that_left_the_configuration_has_no_series_and_its_open_orders_are_counted(tmp_path: Path) -> None:
+    """Otherwise its alerts would fire for ever: nothing reads the shop, and no decision ends its orders."""
+    rig = Rig(tmp_path, shops=("alpha", "beta"))
+    for shop, letter in (("alpha", "A"), ("beta", "B")):
+        rig.add(f"1-{letter}", shop)
+        rig.add(f"2-{letter}", shop, state="SHIPPING", sku="")
+        rig.add(f"3-{letter}", shop, state="CANCELED")
+    rig.poll()
+    rig.work()
+    smaller = Recorder({"alpha": 60}, "1", rig.clock)
+    smaller.registry.register(StoredGauges(rig.store, rig.clock, ["alpha"], wait_seconds=LONG))
+    shown = {
+        sample.labels["shop"] for family in families(smaller) for sample in family.samples if "shop" in sample.labels
+    }
+    assert shown == {"alpha"}
+    assert value(smaller, "orderflow_unconfigured_orders") == 2
+    whole = Recorder({"alpha": 60, "beta": 60}, "1", rig.clock)
+    watch(whole, rig)
+    assert value(whole, "orderflow_unconfigured_orders") == 0
+
+
+def test_calls_of_a_shop_that_left_the_configuration_are_not_due(tmp_path: Path) -> None:
+    rig = Rig(tmp_path, shops=("alpha", "beta"))
+    rig.add("1-B", "beta")
+    rig.poll()
+    smaller = Recorder({"alpha": 60}, "1", rig.clock)
+    smaller.registry.register(StoredGauges(rig.store, rig.clock, ["alpha"], wait_seconds=LONG))
+    assert [value(smaller, name, command="accept_order") for name in OF_COMMANDS] == [0, 0]

@@ -314,7 +314,7 @@ def test_other_methods_are_405(web: Web) -> None:
 
 
 def test_metrics_in_text_and_openmetrics(web: Web) -> None:
-    web.rig.metrics.registry.register(StoredGauges(web.rig.store, web.rig.clock, wait_seconds=LONG))
+    web.rig.metrics.registry.register(StoredGauges(web.rig.store, web.rig.clock, ["alpha"], wait_seconds=LONG))
     plain = web.client.get("/metrics", headers={"Accept": "*/*"})
     assert plain.headers["content-type"].startswith("text/plain")
     asked = "application/openmetrics-text; version=1.0.0; charset=utf-8"
