@@ -1,7 +1,8 @@
 """What waits for a call, and who holds which lease, for `orderflow status`."""
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
+from typing import Final
 
 import sqlalchemy as sa
 
@@ -10,6 +11,9 @@ from adapters.store.leases import is_over
 from adapters.store.transaction import Store
 from statemachine.commands import CommandKind
 from statemachine.deadlines import DeadlineKind
+
+#: A deadline is near if it is not further away. The alert OrdersAcceptanceDeadlineNear has the same bound.
+NEAR: Final = timedelta(hours=4)
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +29,7 @@ class Backlog:
     failing: int  # were claimed at least once, so also a first call that is under way
     next_at: datetime  # when the next may be made
     overdue: int = 0  # are for an order whose deadline at Mirakl is over
+    near: int = 0  # are for an order whose deadline is over or nearer than NEAR
     deadline: datetime | None = None  # the nearest of these deadlines, past or not
 
 
@@ -50,6 +55,7 @@ def backlogs(store: Store, now: datetime) -> list[Backlog]:
             sa.func.count(sa.case((c.attempts > 0, 1))).label("failing"),
             sa.func.min(c.next_at, type_=s.Instant).label("next_at"),
             sa.func.count(sa.case((sa.and_(of_call, o.deadline <= now), 1))).label("overdue"),
+            sa.func.count(sa.case((sa.and_(of_call, o.deadline <= now + NEAR), 1))).label("near"),
             sa.func.min(deadline, type_=s.Instant).label("deadline"),
         )
         .join(s.orders, o.id == c.order_key)

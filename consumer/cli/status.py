@@ -14,7 +14,7 @@ from consumer.operations.status import ShopStatus, Status
 
 
 def status(context: typer.Context, file: Config = FILE, as_json: Json = False) -> None:
-    """Show what goes on now: what stands still, each shop, dead letters, the log, the leases, the loops.
+    """Show what goes on now: what stands still (PROBLEM), each shop, dead letters, the log, the leases, the loops.
 
     Loops and pauses of accounts are those of the process that answers at [web] port on this machine.
 
@@ -41,7 +41,7 @@ def status(context: typer.Context, file: Config = FILE, as_json: Json = False) -
 
 
 def _lines(found: Status) -> Iterator[str]:
-    yield from (f"STILL  {one}" for one in found.still)
+    yield from (f"PROBLEM  {one}" for one in found.still)
     for shop in found.shops:
         yield from _of_shop(shop, found.at)
     letters = ", ".join(f"{reason} {count} ({source})" for source, reason, count in found.dead_letters)

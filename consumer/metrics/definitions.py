@@ -349,6 +349,11 @@ _ROWS: Final = (
         {"shop": None, "result": tuple(CallbackResult)},
         presets=of("web", in_each_shop(ALERTED_CALLBACK_RESULTS)),
     ),
+    _gauge(
+        "orderflow_callback_last_timestamp_seconds",
+        "When the last callback of the OMS with this answer came to this process. No series: none came.",
+        {"shop": None, "result": tuple(CallbackResult)},
+    ),
     _gauge("orderflow_leader", "1 while this process holds the lease.", {"role": ("poller", "relay"), "shop": None}),
     _stored("orderflow_outbox_unpublished", "Records that the relay has not published yet.", {"topic": None}),
     _stored(

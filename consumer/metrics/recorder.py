@@ -219,6 +219,7 @@ class Recorder(Hooks):
         if result == CallbackResult.UNKNOWN_SHOP:
             shop = OTHER  # the sender chose this text, and only configured shops may be values of the label
         self._count("orderflow_callbacks_total", shop, result)
+        self._gauge("orderflow_callback_last_timestamp_seconds", shop, result).set(self._clock.now().timestamp())
 
     def callback_dead_lettered(self, reason: str) -> None:
         self._count_dead_letters(CALLBACK, reason)

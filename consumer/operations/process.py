@@ -19,6 +19,7 @@ class Process:
     beats: Mapping[str, float] = field(default_factory=dict)  # when each loop last began a turn
     failing: tuple[str, ...] = ()  # loops that fail, with the cause
     resting: tuple[tuple[str, str, str], ...] = ()  # system, shop and why: "paused" or "circuit open"
+    callbacks: Mapping[str, Mapping[str, float]] = field(default_factory=dict)  # the last one, by shop and by answer
 
 
 def asked(host: str, port: int) -> Process | None:
@@ -50,4 +51,8 @@ def _read(text: str) -> Process:
     failing = tuple(" ".join(labels.values()) for labels in on("loop_failing"))
     resting = tuple((one["system"], one["shop"], "paused") for one in on("account_paused"))
     resting += tuple((one["system"], one["shop"], "circuit open") for one in on("circuit_open"))
-    return Process(beats, failing, resting)
+    last = found.get("orderflow_callback_last_timestamp_seconds", ())
+    callbacks: dict[str, dict[str, float]] = {}
+    for labels, value in last:
+        callbacks.setdefault(labels["shop"], {})[labels["result"]] = value
+    return Process(beats, failing, resting, callbacks)

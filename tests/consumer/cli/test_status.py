@@ -2,6 +2,8 @@
 
 import json
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -10,22 +12,26 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from adapters.engines.processes import free_port
-from adapters.store import cursors, leases
+from adapters.store import backlog, cursors, leases
 from adapters.store import shops as shop_rows
 from adapters.store.cursors import Cursor
 from adapters.store.shops import WRONG_ACCOUNT
 from consumer.cli.app import app
 from consumer.cli.opening import Environment
 from consumer.cli.output import BAD_ANSWER, BAD_USE
-from consumer.hooks import BEAT_SECONDS
+from consumer.hooks import BEAT_SECONDS, CallbackResult
 from consumer.leases import poll_lease
 from consumer.metrics.recorder import Recorder
-from consumer.operations.process import asked
+from consumer.operations.process import Process, asked
+from consumer.operations.standstill import near_deadlines
 from consumer.service import Beats
 from consumer.web.app import application, watch_routes
 from consumer.web.server import WebServer
+from statemachine.events import Trigger
+from statemachine.facts import Decision, DecisionKind, Facts
 from tests.consumer.cli.runner import add_dead_letter
 from tests.consumer.operations.desk import Desk
+from tests.statemachine.lives import event
 from tests.support import LONG
 
 
@@ -83,6 +89,11 @@ def test_orders_calls_and_attention_are_shown_by_shop(going: Desk) -> None:
     assert max(map(len, text.splitlines())) <= 120
 
 
+def test_each_line_of_what_stands_still_begins_with_a_word_that_everybody_knows(desk: Desk) -> None:
+    text = run(desk).stdout
+    assert text.startswith("PROBLEM  alpha: never polled\n")
+
+
 def test_a_shop_that_was_never_polled_stands_still(desk: Desk) -> None:
     still = found(desk, BAD_ANSWER)["still"]
     assert "alpha: never polled" in still
@@ -138,6 +149,51 @@ def test_open_orders_of_a_shop_that_left_the_configuration_stand_still(going: De
     assert found(going, BAD_ANSWER)["still"] == ["alpha: is not in the configuration, and 1 order of it is open"]
 
 
+def accepted_by_a_person(desk: Desk, hours: float) -> None:
+    """An order that a person accepted, and for whose answer Mirakl waits so many hours from now."""
+    desk.shows("WAITING_ACCEPTANCE", accept_by=desk.clock.now() + timedelta(hours=hours))
+    decision = Decision(desk.clock.now(), DecisionKind.ACCEPT, "ana", "checked")
+    desk.apply(event(Trigger.DECISION, "accept", Facts(decisions=(decision,))))
+
+
+def test_an_order_that_expires_behind_a_pause_stands_still(going: Desk) -> None:
+    accepted_by_a_person(going, hours=3)
+    assert found(going)["still"] == []
+    paused = ["shops", "pause", "alpha", "--only", "accept", "--reason", "a holiday", "--yes"]
+    CliRunner().invoke(app, paused, obj=Environment(going.clock, "ops"), catch_exceptions=False)
+    assert found(going, BAD_ANSWER)["still"] == [
+        "alpha: accept_order is not made, and the deadline at Mirakl is nearer than 4 h for 1 order (the first: "
+        "2026-03-01 15:00 UTC): paused, accept by ops since 2026-03-01 12:00 UTC: a holiday"
+    ]
+    going.clock.advance(3 * 3600)
+    goes_on(going)
+    assert "for 1 order, 1 already over (the first" in found(going, BAD_ANSWER)["still"][0]
+
+
+def test_an_order_that_expires_later_does_not(going: Desk) -> None:
+    accepted_by_a_person(going, hours=5)
+    with going.store.transaction() as tx:
+        shop_rows.set_switches(tx, "alpha", paused={"accept"})
+    assert found(going)["still"] == []
+
+
+def test_an_order_that_expires_behind_an_account_that_rests_stands_still(going: Desk) -> None:
+    accepted_by_a_person(going, hours=3)
+    (alpha, _), now = shop_rows.list_all(going.store), going.clock.now()
+    calls = backlog.backlogs(going.store, now)
+    assert list(near_deadlines(alpha, calls, [], Process(resting=(("oms", "alpha", "paused"),)), now)) == []
+    rests = Process(resting=(("mirakl", "alpha", "paused"),))
+    (still,) = near_deadlines(alpha, calls, [], rests, now)
+    assert still.endswith("(the first: 2026-03-01 15:00 UTC): the account at mirakl rests, paused")
+
+
+def test_an_order_that_expires_while_no_worker_runs_stands_still(going: Desk) -> None:
+    accepted_by_a_person(going, hours=3)
+    going.clock.advance(6 * 60)
+    goes_on(going)
+    assert found(going, BAD_ANSWER)["still"][0].endswith("no worker has made it for 6 min")
+
+
 def test_without_a_store_the_command_ends_with_2(desk: Desk) -> None:
     desk.store.close()
     Path("orderflow.db").unlink()
@@ -147,12 +203,10 @@ def test_without_a_store_the_command_ends_with_2(desk: Desk) -> None:
 # -- The process of this machine ---------------------------------------------------------------------------------
 
 
-def test_the_loops_of_the_process_on_this_machine_are_shown(going: Desk) -> None:
-    recorder = Recorder({"alpha": 60, "beta": 60}, "1", going.clock)
-    beats = Beats(going.clock)
-    recorder.watch_loops(beats.oldest)
-    for loop, number in (("consumer", ""), ("worker", "0"), ("worker", "1")):
-        beats.loop_turned(loop, number)
+@contextmanager
+def process(desk: Desk) -> Iterator[Recorder]:
+    """The process of this machine, which answers at the port of [web]. Yields what counts in it."""
+    recorder = Recorder({"alpha": 60, "beta": 60}, "1", desk.clock)
     routes = watch_routes(registry=recorder.registry, what_is_stuck=lambda: "", what_is_not_ready=lambda: "")
     port = int(Path("orderflow.toml").read_text().rpartition("port = ")[2])
     server = WebServer("web", application(routes), "127.0.0.1", port)
@@ -160,16 +214,50 @@ def test_the_loops_of_the_process_on_this_machine_are_shown(going: Desk) -> None
     thread = threading.Thread(target=server.run, daemon=True)
     thread.start()
     try:
+        yield recorder
+    finally:
+        server.stop()
+        thread.join(LONG)
+
+
+def test_the_loops_of_the_process_on_this_machine_are_shown(going: Desk) -> None:
+    with process(going) as recorder:
+        beats = Beats(going.clock)
+        recorder.watch_loops(beats.oldest)
+        for loop, number in (("consumer", ""), ("worker", "0"), ("worker", "1")):
+            beats.loop_turned(loop, number)
         assert found(going)["process"]["beats"].keys() == {"consumer", "worker"}
         going.clock.advance(BEAT_SECONDS + 1)
         beats.loop_turned("consumer")
         beats.loop_turned("worker", "0")  # the other thread is stuck
         goes_on(going)
         still = found(going, BAD_ANSWER)["still"]
-    finally:
-        server.stop()
-        thread.join(LONG)
     assert still == [f"a thread of the loop worker of this machine has had no turn for {BEAT_SECONDS + 1} s"]
+
+
+@pytest.mark.parametrize("answer", [CallbackResult.NOT_AUTHENTIC, CallbackResult.UNVERIFIABLE])
+def test_callbacks_that_are_refused_stand_still_until_one_is_taken(going: Desk, answer: CallbackResult) -> None:
+    with process(going) as recorder:
+        recorder.callback_answered("alpha", CallbackResult.TAKEN)
+        going.clock.advance(60)
+        goes_on(going)
+        recorder.callback_answered("alpha", answer)
+        (still,) = found(going, BAD_ANSWER)["still"]
+        going.clock.advance(1)
+        recorder.callback_answered("alpha", CallbackResult.TAKEN)
+        goes_on(going)
+        assert found(going)["still"] == []
+    assert still.startswith(f"alpha: callbacks are refused ({answer}: ")
+    assert "the last one was taken at 2026-03-01 12:00 UTC" in still
+
+
+def test_a_callback_that_was_refused_long_ago_says_nothing_of_now(going: Desk) -> None:
+    with process(going) as recorder:
+        recorder.callback_answered("alpha", CallbackResult.NOT_AUTHENTIC)
+        assert "and none was taken by the process" in found(going, BAD_ANSWER)["still"][0]
+        going.clock.advance(10 * 3600 + 1)
+        goes_on(going)
+        assert found(going)["still"] == []
 
 
 def test_another_program_at_the_port_is_no_process_of_ours() -> None:

@@ -80,6 +80,7 @@ CONTRACT = {
 OWN = {
     "orderflow_topic_stopped": ("gauge", "topic"),
     "orderflow_poll_failures_total": ("counter", "shop reason"),
+    "orderflow_callback_last_timestamp_seconds": ("gauge", "shop result"),
     "orderflow_callbacks_total": ("counter", "shop result"),
     "orderflow_build_info": ("info", "version revision python"),
     "orderflow_log_lines_lost_total": ("counter", ""),
