@@ -1,40 +1,40 @@
-"""Who paused which effects of each shop, when and why, from the audit table."""
+"""Who paused which effects of a shop, when and why, from the audit table."""
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Final
 
 import sqlalchemy as sa
 
 from adapters.store import schema as s
 from adapters.store.transaction import Store
 
-#: The acts of the audit table that change the switches of a shop.
-_ACTS: Final = ("pause", "resume")
-
 
 @dataclass(frozen=True, slots=True)
-class Switched:
-    """One act that paused or resumed effects of a shop. `group` "": every effect."""
+class PauseAct:
+    """One act that paused effects of a shop. `id`: its row in the audit table."""
 
+    id: int
     at: datetime
     who: str
-    act: str
-    shop: str
-    group: str
     why: str
 
 
-def switched(store: Store) -> list[Switched]:
-    """Every pause and every resumption, the oldest first. Raises StoreUnavailable."""
+def began(store: Store, shop: str, groups: Collection[str]) -> dict[str, PauseAct]:
+    """Return the act with which the present pause of each of these groups began: the first one since the last
+    resumption. A group without such an act has no entry.
+
+    Acts of every effect name the shop alone ("alpha"), others the group too ("alpha import"). Only one row of each
+    group is read, because the table keeps every act. Raises StoreUnavailable.
+    """
     c = s.audit.c
-    statement = sa.select(c.at, c.who, c.act, c.subject, c.why).where(c.act.in_(_ACTS)).order_by(c.at, c.id)
+    found: dict[str, PauseAct] = {}
     with store.reading() as connection:
-        rows = connection.execute(statement).all()
-    return [Switched(row.at, row.who, row.act, *_parts(row.subject), row.why) for row in rows]
-
-
-def _parts(subject: str) -> tuple[str, str]:
-    """The shop and the group in the subject of an act: "alpha" or "alpha import"."""
-    shop, _, group = subject.partition(" ")
-    return shop, group
+        for group in groups:
+            mine = c.subject.in_((shop, f"{shop} {group}"))
+            resumed = sa.select(sa.func.coalesce(sa.func.max(c.id), 0)).where(mine, c.act == "resume")
+            first = sa.select(c.id, c.at, c.who, c.why).where(mine, c.act == "pause", c.id > resumed.scalar_subquery())
+            row = connection.execute(first.order_by(c.id).limit(1)).first()
+            if row is not None:
+                found[group] = PauseAct(*row)
+    return found
