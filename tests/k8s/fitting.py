@@ -50,7 +50,7 @@ def workloads(objects: list[Object]) -> list[Object]:
     return [one for one in objects if one["kind"] in ("Deployment", "Job", "StatefulSet")]
 
 
-def _pod(workload: Object) -> Object:
+def pod_of(workload: Object) -> Object:
     found: Object = workload["spec"]["template"]["spec"]
     return found
 
@@ -61,15 +61,15 @@ def is_ours(container: Object) -> bool:
 
 
 def containers(workload: Object) -> list[Object]:
-    return [*_pod(workload).get("initContainers", ()), *_pod(workload)["containers"]]
+    return [*pod_of(workload).get("initContainers", ()), *pod_of(workload)["containers"]]
 
 
-def _labels(workload: Object) -> dict[str, str]:
+def labels_of(workload: Object) -> dict[str, str]:
     found: dict[str, str] = workload["spec"]["template"]["metadata"]["labels"]
     return found
 
 
-def _selects(selector: Object, labels: dict[str, str]) -> bool:
+def selects(selector: Object, labels: dict[str, str]) -> bool:
     if any(labels.get(key) != value for key, value in selector.get("matchLabels", {}).items()):
         return False
     return all(labels.get(one["key"]) in one["values"] for one in selector.get("matchExpressions", ()))
@@ -94,7 +94,7 @@ def labels(objects: list[Object]) -> Iterator[str]:
         if missing:
             yield f"{name_of(one)}: without the labels {', '.join(missing)}"
     for one in workloads(objects):
-        missing = [label for label in (*RECOMMENDED, COMPONENT) if label not in _labels(one)]
+        missing = [label for label in (*RECOMMENDED, COMPONENT) if label not in labels_of(one)]
         if missing:
             yield f"{name_of(one)}: its pods are without the labels {', '.join(missing)}"
     for one in objects:
@@ -104,21 +104,21 @@ def labels(objects: list[Object]) -> Iterator[str]:
 
 def selectors(objects: list[Object]) -> Iterator[str]:
     """Selectors that select nothing, or the pods of others."""
-    pods = {name_of(one): _labels(one) for one in workloads(objects)}
+    pods = {name_of(one): labels_of(one) for one in workloads(objects)}
     for one in [*of_kind(objects, "Deployment"), *of_kind(objects, "StatefulSet")]:
-        found = [name for name, have in pods.items() if _selects(one["spec"]["selector"], have)]
+        found = [name for name, have in pods.items() if selects(one["spec"]["selector"], have)]
         if found != [name_of(one)]:
             yield f"{name_of(one)}: selects the pods of {found}"
-        for spread in _pod(one).get("topologySpreadConstraints", ()):
-            if not _selects(spread["labelSelector"], _labels(one)):
+        for spread in pod_of(one).get("topologySpreadConstraints", ()):
+            if not selects(spread["labelSelector"], labels_of(one)):
                 yield f"{name_of(one)}: a topologySpreadConstraint selects other pods"
         if one["spec"].get("replicas") != 1:
             budgets = [
-                p for p in of_kind(objects, "PodDisruptionBudget") if _selects(p["spec"]["selector"], _labels(one))
+                p for p in of_kind(objects, "PodDisruptionBudget") if selects(p["spec"]["selector"], labels_of(one))
             ]
             if [p["spec"].get("maxUnavailable") for p in budgets] != [1]:
                 yield f"{name_of(one)}: needs one PodDisruptionBudget with maxUnavailable 1"
-            keys = {spread["topologyKey"] for spread in _pod(one).get("topologySpreadConstraints", ())}
+            keys = {spread["topologyKey"] for spread in pod_of(one).get("topologySpreadConstraints", ())}
             if keys != {"topology.kubernetes.io/zone", "kubernetes.io/hostname"}:
                 yield f"{name_of(one)}: is not spread over zones and hosts"
     for kind, path in (
@@ -127,10 +127,10 @@ def selectors(objects: list[Object]) -> Iterator[str]:
         ("PodMonitor", "selector"),
     ):
         for one in of_kind(objects, kind):
-            if not any(_selects(one["spec"][path], have) for have in pods.values()):
+            if not any(selects(one["spec"][path], have) for have in pods.values()):
                 yield f"{name_of(one)}: selects no pod"
     for one in of_kind(objects, "Service"):
-        if not any(_selects({"matchLabels": one["spec"]["selector"]}, have) for have in pods.values()):
+        if not any(selects({"matchLabels": one["spec"]["selector"]}, have) for have in pods.values()):
             yield f"{name_of(one)}: selects no pod"
 
 
@@ -185,7 +185,7 @@ def routes() -> list[str]:
 def probes(objects: list[Object]) -> Iterator[str]:
     """Probes that are missing, ask a path that does not exist, or take too long."""
     for one in of_kind(objects, "Deployment"):
-        for container in _pod(one)["containers"]:
+        for container in pod_of(one)["containers"]:
             for kind, path in (("startupProbe", LIVE), ("livenessProbe", LIVE), ("readinessProbe", READY)):
                 asked = container.get(kind, {}).get("httpGet", {}).get("path")
                 if asked != path or asked not in routes():
@@ -195,10 +195,10 @@ def probes(objects: list[Object]) -> Iterator[str]:
             if BEAT_SECONDS + seconds_to_notice(container.get("livenessProbe", {})) > NOTICED_SECONDS:
                 yield f"{name_of(one)}: livenessProbe needs more than {NOTICED_SECONDS} s"
             sleep = container.get("lifecycle", {}).get("preStop", {}).get("sleep", {}).get("seconds", 0)
-            if _pod(one).get("terminationGracePeriodSeconds", 30) < 2 * (STOP_SECONDS + sleep):
+            if pod_of(one).get("terminationGracePeriodSeconds", 30) < 2 * (STOP_SECONDS + sleep):
                 yield f"{name_of(one)}: the grace period is too short for a stop"
     for one in of_kind(objects, "StatefulSet"):
-        missing = {"startupProbe", "livenessProbe", "readinessProbe"} - set(_pod(one)["containers"][0])
+        missing = {"startupProbe", "livenessProbe", "readinessProbe"} - set(pod_of(one)["containers"][0])
         if missing:
             yield f"{name_of(one)}: without {', '.join(sorted(missing))}"
     for one in workloads(objects):
@@ -211,7 +211,7 @@ def probes(objects: list[Object]) -> Iterator[str]:
 def security(objects: list[Object]) -> Iterator[str]:
     """What pod security `restricted` requires, and what this project requires in addition."""
     for one in workloads(objects):
-        pod, context = _pod(one), _pod(one).get("securityContext", {})
+        pod, context = pod_of(one), pod_of(one).get("securityContext", {})
         user = USER if all(map(is_ours, containers(one))) else context.get("runAsUser") or "another than root"
         wanted: dict[str, tuple[Any, Any]] = {
             "runAsNonRoot": (context.get("runAsNonRoot"), True),
@@ -269,35 +269,35 @@ def commands(objects: list[Object]) -> Iterator[str]:
             args = container.get("args", [])
             if "command" in container or not args or (why := misused(args)):
                 yield f"{name_of(one)}: {container['name']} runs {args}: {why if args else 'no arguments'}"
-            elif args[0] == "run" and args[1] != _labels(one)[COMPONENT]:
+            elif args[0] == "run" and args[1] != labels_of(one)[COMPONENT]:
                 yield f"{name_of(one)}: runs the role {args[1]}"
-        is_for_a_version = _labels(one)[COMPONENT] in ("migrate", "doctor")
-        if is_for_a_version and one["metadata"]["name"].rpartition("-")[2] != _labels(one).get(VERSION):
+        is_for_a_version = labels_of(one)[COMPONENT] in ("migrate", "doctor")
+        if is_for_a_version and one["metadata"]["name"].rpartition("-")[2] != labels_of(one).get(VERSION):
             yield f"{name_of(one)}: the name does not end with the version, and a Job cannot be changed"
-    roles = {_labels(one)[COMPONENT] for one in of_kind(objects, "Deployment")}
+    roles = {labels_of(one)[COMPONENT] for one in of_kind(objects, "Deployment")}
     if roles and roles not in ({"all"}, set(ROLES)):
         yield f"the roles are {sorted(roles)}, not {sorted(ROLES)}"
 
 
 def doctor(objects: list[Object]) -> Iterator[str]:
     """No Job that looks at everything, or one that cannot reach what the roles reach."""
-    jobs = [one for one in of_kind(objects, "Job") if _labels(one)[COMPONENT] == "doctor"]
-    if not jobs and {_labels(one)[COMPONENT] for one in of_kind(objects, "Deployment")} == set(ROLES):
+    jobs = [one for one in of_kind(objects, "Job") if labels_of(one)[COMPONENT] == "doctor"]
+    if not jobs and {labels_of(one)[COMPONENT] for one in of_kind(objects, "Deployment")} == set(ROLES):
         yield "there is no Job that runs the doctor"
     for one in jobs:
         for policy in of_kind(objects, "NetworkPolicy"):
-            if "egress" in policy["spec"] and not _selects(policy["spec"]["podSelector"], _labels(one)):
+            if "egress" in policy["spec"] and not selects(policy["spec"]["podSelector"], labels_of(one)):
                 yield f"{name_of(one)}: {name_of(policy)} does not let it out"
 
 
 def waves(objects: list[Object]) -> Iterator[str]:
     """Argo CD: a Job that would wait for what comes later, or a Deployment that does not wait for the Jobs."""
-    argo, jobs = "argocd.argoproj.io", [one for one in of_kind(objects, "Job") if _labels(one)[COMPONENT] in _FIRST]
+    argo, jobs = "argocd.argoproj.io", [one for one in of_kind(objects, "Job") if labels_of(one)[COMPONENT] in _FIRST]
     of = {name_of(one): int(one["metadata"].get("annotations", {}).get(f"{argo}/sync-wave", 0)) for one in objects}
     for one in jobs:
         if (hook := one["metadata"]["annotations"][f"{argo}/hook"]) != "Sync":
             yield f"{name_of(one)}: what it needs is not there in the phase {hook}"
-    numbers = [of[name_of(one)] for part in _FIRST for one in jobs if _labels(one)[COMPONENT] == part]
+    numbers = [of[name_of(one)] for part in _FIRST for one in jobs if labels_of(one)[COMPONENT] == part]
     needed = [one for one in objects if one["kind"] not in (*_LATER, "Job")]
     numbers = [max(of[name_of(one)] for one in needed), *numbers] if jobs else []
     numbers += [min(of[name_of(one)] for one in objects if one["kind"] in _LATER)] if jobs else []
@@ -342,7 +342,7 @@ def _files(workload: Object, container: Object, objects: list[Object], loose: li
     whose content a store of secrets decides, and the folders that the pod writes itself."""
     maps = {one["metadata"]["name"]: one["data"] for one in of_kind(objects, "ConfigMap")}
     secrets = provided(objects)
-    volumes = {volume["name"]: volume for volume in _pod(workload)["volumes"]}
+    volumes = {volume["name"]: volume for volume in pod_of(workload)["volumes"]}
     found: dict[str, str] = {}
     for mount in container["volumeMounts"]:
         volume, folder = volumes.get(mount["name"], {}), mount["mountPath"]

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Any, Final
 
 from consumer import config
-from tests.k8s.fitting import COMPONENT, NAME, _labels, _selects, of_kind, workloads
+from tests.k8s.fitting import COMPONENT, NAME, labels_of, of_kind, selects, workloads
 from tests.k8s.kinds import name_of
 from tests.k8s.rendering import Object
 
@@ -40,7 +40,7 @@ def allowed(objects: list[Object], labels: dict[str, str]) -> set[Flow]:
     """Everything that the policies of a pod with these labels allow together."""
     found: set[Flow] = set()
     for one in of_kind(objects, "NetworkPolicy"):
-        if not _selects(one["spec"]["podSelector"], labels):
+        if not selects(one["spec"]["podSelector"], labels):
             continue
         for way, end in (("ingress", "from"), ("egress", "to")):
             for rule in one["spec"].get(way, ()):
@@ -70,7 +70,7 @@ def needed(component: str, settings: config.Settings) -> set[Flow]:
 def network(objects: list[Object], settings: config.Settings) -> Iterator[str]:
     """Connections that a pod needs and may not make, and connections that it does not need."""
     for one in workloads(objects):
-        have, want = allowed(objects, _labels(one)), needed(_labels(one)[COMPONENT], settings)
+        have, want = allowed(objects, labels_of(one)), needed(labels_of(one)[COMPONENT], settings)
         yield from (f"{name_of(one)}: nothing allows {flow}" for flow in sorted(want - have))
         yield from (f"{name_of(one)}: not needed, but allowed: {flow}" for flow in sorted(have - want))
     strangers = allowed(objects, {NAME: "another"})
@@ -81,7 +81,7 @@ def network(objects: list[Object], settings: config.Settings) -> Iterator[str]:
 def names_are_found(objects: list[Object]) -> Iterator[str]:
     """A pod that cannot ask for the address of a name."""
     for one in workloads(objects):
-        if _TO_DNS - allowed(objects, _labels(one)):
+        if _TO_DNS - allowed(objects, labels_of(one)):
             yield f"{name_of(one)}: no NetworkPolicy lets it reach the DNS"
 
 

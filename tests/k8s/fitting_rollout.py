@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from typing import Any, Final
 
 from consumer import config
-from tests.k8s.fitting import COMPONENT, _labels, _pod, _selects, containers, is_ours, of_kind, routes, workloads
+from tests.k8s.fitting import COMPONENT, containers, is_ours, labels_of, of_kind, pod_of, routes, selects, workloads
 from tests.k8s.kinds import name_of
 from tests.k8s.rendering import Object
 
@@ -18,30 +18,30 @@ def rollouts(objects: list[Object]) -> Iterator[str]:
     """An update or a drain that takes the last pod, opens more connections than counted, or does not wait."""
     scaled = {one["spec"]["scaleTargetRef"]["name"] for one in of_kind(objects, "ScaledObject")}
     for one in of_kind(objects, "Deployment"):
-        spec, is_web = one["spec"], _labels(one)[COMPONENT] == "web"
+        spec, is_web = one["spec"], labels_of(one)[COMPONENT] == "web"
         surge = {"maxUnavailable": 0, "maxSurge": 1} if is_web else {"maxUnavailable": 1, "maxSurge": 0}
         if spec.get("strategy") != {"type": "RollingUpdate", "rollingUpdate": surge}:
             yield f"{name_of(one)}: rolls otherwise than by {surge}"
         if one["metadata"]["name"] not in scaled and spec.get("replicas", 1) < 2:
             yield f"{name_of(one)}: has fewer than two pods"
-        if is_web and not _pod(one)["containers"][0].get("lifecycle", {}).get("preStop"):
+        if is_web and not pod_of(one)["containers"][0].get("lifecycle", {}).get("preStop"):
             yield f"{name_of(one)}: stops while the Service still sends requests"
-        waits = [each["args"] for each in _pod(one).get("initContainers", ())]
+        waits = [each["args"] for each in pod_of(one).get("initContainers", ())]
         if not any(args[:3] == ["migrate", "--check", "--wait"] for args in waits):
             yield f"{name_of(one)}: does not wait for the migration"
-        if {spread["whenUnsatisfiable"] for spread in _pod(one)["topologySpreadConstraints"]} != {"ScheduleAnyway"}:
+        if {spread["whenUnsatisfiable"] for spread in pod_of(one)["topologySpreadConstraints"]} != {"ScheduleAnyway"}:
             yield f"{name_of(one)}: no pod starts when a zone is lost"
     for one in of_kind(objects, "PodDisruptionBudget"):
         if one["spec"].get("unhealthyPodEvictionPolicy") != "AlwaysAllow":
             yield f"{name_of(one)}: a pod that is not ready blocks a drain"
-    if "migrate" not in {_labels(one)[COMPONENT] for one in of_kind(objects, "Job")}:
+    if "migrate" not in {labels_of(one)[COMPONENT] for one in of_kind(objects, "Job")}:
         yield "there is no Job that migrates"
 
 
 def pods(objects: list[Object]) -> Iterator[str]:
     """What pod security would refuse only in the cluster, probes without patience, and secrets that do not follow."""
     for one in workloads(objects):
-        pod = _pod(one)
+        pod = pod_of(one)
         wide = [key for key in ("hostNetwork", "hostPID", "hostIPC") if pod.get(key)]
         for container in filter(is_ours, containers(one)):
             wide += [f"{container['name']} hostPort" for port in container.get("ports", ()) if "hostPort" in port]
@@ -63,7 +63,7 @@ def monitoring(objects: list[Object]) -> Iterator[str]:
     """Pods that are not scraped as the alerts need it, and rules and dashboards that nobody loads."""
     ends = [(one, end) for one in of_kind(objects, "PodMonitor") for end in one["spec"]["podMetricsEndpoints"]]
     for one in of_kind(objects, "Deployment"):
-        if not any(_selects(monitor["spec"]["selector"], _labels(one)) for monitor, _ in ends):
+        if not any(selects(monitor["spec"]["selector"], labels_of(one)) for monitor, _ in ends):
             yield f"{name_of(one)}: no PodMonitor selects its pods"
     for monitor, end in ends:
         if (end["port"], end.get("path", "/metrics")) != ("http", "/metrics") or "/metrics" not in routes():

@@ -7,7 +7,7 @@ from typing import Final
 
 import pytest
 
-from tests.k8s.fitting import _labels, workloads
+from tests.k8s.fitting import labels_of, workloads
 from tests.k8s.rendering import K8S, OVERLAYS, ROOT, Object, objects_of, renderers
 
 COMMANDS: Final = sorted(
@@ -46,7 +46,7 @@ def test_a_command_names_what_is_there(by_namespace: dict[str, list[Object]], co
     assert {(kind, name) for kind, name in named if name} - have == set()
     if "-l" in words:
         label, _, value = words[words.index("-l") + 1].partition("=")
-        assert any(_labels(one).get(label) == value for one in workloads(objects))
+        assert any(labels_of(one).get(label) == value for one in workloads(objects))
 
 
 @pytest.mark.parametrize("command", [one for one in COMMANDS if " logs -l " in one])
