@@ -130,7 +130,7 @@ def build_parts(
         _check_topics(settings, event_log)
         leases = Leases(store, clock, holder or _holder(settings), settings.leases.seconds)
         base = new_base(settings, clock=clock, hooks=hooks, store=store, event_log=event_log, leases=leases)
-        worker = new_worker(base, _worker_shops(base, secrets, closing)) if "worker" in roles else None
+        worker = new_worker(base, worker_shops(base, secrets, closing)) if "worker" in roles else None
         parts = Parts(
             base=base,
             roles=roles,
@@ -358,7 +358,8 @@ def new_housekeeping(base: Base) -> Housekeeping:
     )
 
 
-def _worker_shops(base: Base, secrets: Mapping[str, ShopSecrets], closing: ExitStack) -> dict[str, Shop]:
+def worker_shops(base: Base, secrets: Mapping[str, ShopSecrets], closing: ExitStack) -> dict[str, Shop]:
+    """Make the worker's clients of every shop. `closing` closes them."""
     shops, http, calls = {}, base.settings.http, base.settings.worker.threads  # `calls`: a connection for each thread
     catalogs = Beside("catalog")
     for name, shop in base.settings.shops.items():

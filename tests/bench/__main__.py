@@ -8,8 +8,9 @@ P2 and P7: a large store beside a small one (growth.py). P3: whole lives beside 
 httpx (effects.py). P5 and P6: event to request, and memory of each role (wire.py). P8: CPU of commands beside their
 imports (commands.py).
 
-A round begins with an empty database, and the sides take turns, so that other work of the machine slows both alike.
-Compare the ratios of one run; absolute figures of two machines cannot be compared.
+P1, P3 and P4 run with the metrics and the log lines of the service (production.py). A round begins with an empty
+database, and the sides take turns, so that other work of the machine slows both alike. Compare the ratios of one run;
+absolute figures of two machines cannot be compared. The last lines of the table are the machine's own noise.
 """
 
 import argparse
@@ -23,33 +24,32 @@ from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime, timedelta
 from itertools import islice
 from pathlib import Path
+from typing import IO
 from uuid import uuid4
 
-import structlog
 from kafka import KafkaConsumer, TopicPartition
 from rich.console import Console
+from rich.table import Table
 
-from adapters.clock import SystemClock
 from adapters.engines.kafka import Kafka
 from adapters.engines.postgres import Postgres
 from adapters.log.kafka import KafkaLog
 from adapters.messages.cloudevents import record_of
-from adapters.messages.snapshots import seal_snapshot, snapshot_event, snapshot_of
-from adapters.messages.transitions import OutboxTopics
+from adapters.messages.snapshots import snapshot_event, snapshot_of
 from adapters.ports import NewRecord
-from adapters.simulators.orders import ALPHA
-from adapters.store import shops as shop_rows
-from adapters.store.transaction import Store
-from consumer.apply import OrderWriter
-from consumer.garbage import collect_less_often
-from consumer.loop import BATCH, Consumer
-from tests.bench import commands, effects, growth, lives, wire
+from consumer import bootstrap
+from consumer.config import KafkaTable, TopicsTable
+from consumer.loop import BATCH
+from consumer.service import LAG_EVERY_SECONDS
+from tests.bench import commands, effects, growth, lives, production, wire
 from tests.bench.lines import Line, table
 from tests.bench.made import order_bytes
+from tests.bench.noise import Noise
 
 PARTITIONS = 4
 SHOP = "alpha"
-
+#: The topic of the OMS, which a consumer reads too. It is empty.
+OTHER_TOPIC = "bench.oms"
 
 #: Mix -> what its events are about. A round has them in this order, on one database.
 MIXES = {
@@ -62,6 +62,8 @@ TOPICS = {"new": ("WAITING_ACCEPTANCE", timedelta(minutes=1)), "update": ("SHIPP
 #: The least ratio of the rates, and the highest of the CPU times (P1).
 TO_REACH = {"new": (0.28, 4.0), "repeat": (0.31, 2.5), "update": (0.20, 4.7)}
 FIGURES = ("P1", "P2", "P3", "P4", "P5", "P6", "P7", "P8")
+#: How many characters a line of the table has in a file.
+WIDTH = 200
 #: Where a mix's events are.
 TOPIC_OF = {"new": "new", "repeat": "new", "update": "update"}
 
@@ -150,33 +152,34 @@ def bare(servers: list[str], topic: str, count: int) -> Pace:
     return pace
 
 
-def applied(servers: list[str], store: Store, topic: str, count: int) -> Pace:
-    """One consumer as in production: decode, apply, outbox; one durable transaction a batch."""
-    clock, names = SystemClock(), frozenset({SHOP})
-    log = KafkaLog(lambda: {"bootstrap_servers": servers})
-    orders = OrderWriter(store, {}, clock, outbox=OutboxTopics("orderflow.transitions", "orderflow.dead-letters"))
-    decoders = {topic: lambda value, headers: seal_snapshot(value, headers, names)}
-    reader = log.reader(uuid4().hex, [topic])  # a new group: from the beginning
-    consumer = Consumer(reader, store, orders, decoders, clock)
-    watch, seen = Watch(), 0
-    while seen < count:
+def applied(servers: list[str], url: str, lines: IO[str], topic: str, count: int) -> Pace:
+    """One consumer as in production: decode, apply, outbox, metrics and log lines; one durable transaction a batch."""
+    group = uuid4().hex  # a new one: from the beginning
+    settings = production.settings_of(
+        url,
+        [SHOP],
+        kafka=KafkaTable(bootstrap_servers=servers, group_id=group),
+        topics=TopicsTable(snapshots=topic, oms_events=OTHER_TOPIC),
+    )
+    base = production.opened(settings, lines, ["consumer"])
+    consumer = bootstrap.new_consumer(base)
+    watch, seen, lag_measured_at = Watch(), 0, time.monotonic()
+    while seen < count:  # as the loop of the service does
+        base.hooks.loop_turned("consumer")
         seen = watch.saw(consumer.turn(1.0))
+        if time.monotonic() - lag_measured_at >= LAG_EVERY_SECONDS:
+            lag_measured_at = time.monotonic()
+            base.hooks.lag_measured(*consumer.lag())
     pace = watch.pace()
     consumer.close()
-    log.close()
+    base.log.close()
+    base.store.close()
     return pace
 
 
-def ready(url: str) -> Store:
-    """An empty store that knows the shop."""
-    store = Store(url)
-    store.migrate()
-    with store.transaction() as tx:
-        shop_rows.bind(tx, SHOP, "https://alpha.example", ALPHA.shop_id, effects=True, now=datetime.now(UTC))
-    return store
-
-
-def measure(options: argparse.Namespace, folder: Path, tell: Callable[[str], None]) -> tuple[list[Figure], int]:
+def measure(
+    options: argparse.Namespace, folder: Path, lines: IO[str], tell: Callable[[str], None]
+) -> tuple[list[Figure], int]:
     """A figure for each mix, and the size of an order."""
     figures = {mix: Figure(mix) for mix in MIXES}
     tell("starting Kafka and PostgreSQL")
@@ -184,22 +187,20 @@ def measure(options: argparse.Namespace, folder: Path, tell: Callable[[str], Non
     postgres = Postgres.start(folder / "postgres")
     servers = kafka.bootstrap_servers
     try:
-        kafka.create_topics({f"bench.{of}": PARTITIONS for of in TOPICS})
+        kafka.create_topics({OTHER_TOPIC: PARTITIONS} | {f"bench.{of}": PARTITIONS for of in TOPICS})
         sizes = [publish(servers, f"bench.{of}", of, options.events, tell) for of in TOPICS]
         for number in range(options.rounds):
-            store = ready(postgres.create_database(f"bench_{number}"))
-            small = ready(f"sqlite:///{folder}/bench_{number}.db")
+            store = postgres.create_database(f"bench_{number}")
+            small = f"sqlite:///{folder}/bench_{number}.db"
             for mix, figure in figures.items():
                 tell(f"round {number + 1} of {options.rounds}: {mix}")
-                reading = (servers, f"bench.{TOPIC_OF[mix]}", options.events)
+                reading = (f"bench.{TOPIC_OF[mix]}", options.events)
                 if number % 2 == 0:
-                    figure.bare.append(bare(*reading))
-                figure.applied.append(applied(servers, store, *reading[1:]))
+                    figure.bare.append(bare(servers, *reading))
+                figure.applied.append(applied(servers, store, lines, *reading))
                 if number % 2:
-                    figure.bare.append(bare(*reading))
-                figure.sqlite.append(applied(servers, small, *reading[1:]))
-            store.close()
-            small.close()
+                    figure.bare.append(bare(servers, *reading))
+                figure.sqlite.append(applied(servers, small, lines, *reading))
     finally:
         postgres.stop()
         kafka.stop()
@@ -229,46 +230,61 @@ def main() -> None:
         options.lives, options.orders, options.seconds = 500, 20_000, 20
     if options.events < 2 * BATCH:
         parser.error(f"--events: at least {2 * BATCH}, for the first batch does not count")
-    structlog.configure(processors=[], logger_factory=structlog.ReturnLoggerFactory())
     for number in (signal.SIGTERM, signal.SIGHUP):  # what was started is stopped, as after Ctrl-C
         signal.signal(number, lambda *_: sys.exit(1))
-    collect_less_often()
     progress = Console(stderr=True)
-    if options.growth:
-        with progress.status("") as status:
-            grown = growth.measure(options.orders, status.update)
-        json.dump(asdict(grown), sys.stdout, indent=2) if options.json else Console().print(growth.table(grown))
-        return
-    with tempfile.TemporaryDirectory(prefix="orderflow-bench-") as folder, progress.status("") as status:
-        found = measured(options, Path(folder), status.update)
+    with (
+        tempfile.TemporaryDirectory(prefix="orderflow-bench-") as folder,
+        production.log_pipe(Path(folder) / "lines.log") as lines,
+        production.garbage_collected(),
+        progress.status("") as status,
+    ):
+        shown, as_json = results(options, Path(folder), lines, status.update)
     if options.json:
-        json.dump([line.as_json() for line in found], sys.stdout, indent=2)
+        json.dump(as_json, sys.stdout, indent=2)
         return
-    Console().print(table(found))
+    Console(width=None if sys.stdout.isatty() else WIDTH).print(shown)
 
 
-def measured(options: argparse.Namespace, folder: Path, tell: Callable[[str], None]) -> list[Line]:
-    """The lines of the figures that are asked for, in the order of their names."""
-    wanted, found = set(options.only.split(",")), []
+def results(
+    options: argparse.Namespace, folder: Path, lines: IO[str], tell: Callable[[str], None]
+) -> tuple[Table, object]:
+    """What was found, as a table and for programs."""
+    if options.growth:
+        grown = growth.measure(options.orders, tell)
+        return growth.table(grown), asdict(grown)
+    found = measured(options, folder, lines, tell)
+    return table(found), [line.as_json() for line in found]
+
+
+def measured(options: argparse.Namespace, folder: Path, lines: IO[str], tell: Callable[[str], None]) -> list[Line]:
+    """The lines of the figures that are asked for, in the order of their names, and the machine's noise."""
+    wanted, found, noise = set(options.only.split(",")), [], Noise()
     if "P1" in wanted:
-        found += lines_of(*measure(options, folder, tell))
+        found += lines_of(*measure(options, folder, lines, tell))
+        noise.sample()
     if wanted & {"P3", "P4"}:
         postgres = Postgres.start(folder / "postgres_calls")
         try:
             if "P3" in wanted:
-                found += lives.measure(postgres, options.lives, options.rounds, tell)
+                found += lives.measure(postgres, options.lives, options.rounds, lines, tell)
+                noise.sample()
             if "P4" in wanted:
-                found += effects.measure(postgres, options.calls, options.rounds, tell)
+                found += effects.measure(postgres, options.calls, options.rounds, folder, lines, tell)
+                noise.sample()
         finally:
             postgres.stop()
     if wanted & {"P5", "P6"}:
         found += [line for line in wire.measure(folder, options.seconds, tell) if line.figure in wanted]
+        noise.sample()
     if "P8" in wanted:
         tell("P8")
-        found += commands.measure(folder, 2 * options.rounds)
+        found += commands.measure(folder, 2 * options.rounds, lines)
+        noise.sample()
     if wanted & {"P2", "P7"}:
         found += [line for line in growth.lines(growth.measure(options.orders, tell)) if line.figure in wanted]
-    return sorted(found, key=lambda line: line.figure)
+        noise.sample()
+    return [*sorted(found, key=lambda line: line.figure), *noise.lines()]
 
 
 def lines_of(figures: list[Figure], size: int) -> list[Line]:

@@ -5,6 +5,7 @@ import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import IO
 
 from tests.bench.effects import filled
 from tests.bench.lines import Line
@@ -27,9 +28,9 @@ api_key_file = "oms.key"
 FLOOR = "import typer, pydantic_settings, sqlalchemy"
 
 
-def measure(folder: Path, rounds: int) -> list[Line]:
+def measure(folder: Path, rounds: int, lines: IO[str]) -> list[Line]:
     """Run each command so often, in turns."""
-    filled(f"sqlite:///{folder}/small.db", "https://mirakl.example", ORDERS).close()
+    filled(f"sqlite:///{folder}/small.db", "https://mirakl.example", ORDERS, folder, lines).store.close()
     settings = folder / "orderflow.toml"
     settings.write_text(SETTINGS.format(folder=folder))
     program = str(Path(sys.executable).with_name("orderflow"))

@@ -7,7 +7,8 @@ claim or for their result, which threads take and store together. The floor has 
 CPU for each call than the worker does.
 
 The calls are acceptances (OR21) of two shops on PostgreSQL. A round makes them three ways: bare httpx with 64
-threads, the worker alone, and the worker beside 100,000 calls of a shop that is off.
+threads, the worker alone, and the worker beside 100,000 calls of a shop that is off. The worker has the metrics, the
+log lines and the clients of the service (production.py).
 """
 
 import contextlib
@@ -17,26 +18,23 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
+from typing import IO
 
 import httpx
 import sqlalchemy as sa
 
-from adapters.clock import SystemClock
 from adapters.engines.postgres import Postgres
 from adapters.messages.cloudevents import record_of
 from adapters.messages.snapshots import decode_snapshot, snapshot_event, snapshot_of
-from adapters.store import shops as shop_rows
 from adapters.store.transaction import Store
-from consumer import clients
-from consumer.apply import OrderWriter
-from consumer.budget import Shop
-from consumer.config_shops import OmsTable, ShopOmsTable, ShopTable
-from consumer.retry import Backoff
-from consumer.worker import Worker
+from consumer import bootstrap
+from consumer.secrets import shop_secrets
+from consumer.service import Base
 from tests.bench.lines import Line
 from tests.bench.made import order_bytes
+from tests.bench.production import opened, settings_of, turning
 
 SHOPS = ("alpha", "beta")
 OFF = "gamma"
@@ -44,8 +42,6 @@ THREADS = 128
 FLOOR_THREADS = 64
 MILLISECONDS = 100
 RESTING = 100_000
-#: The keys of the accounts are given directly.
-NO_FILE = Path("none")
 
 
 @dataclass(slots=True)
@@ -101,14 +97,14 @@ def bare(url: str, count: int, into: Rounds) -> None:
         timed(count, one, into, FLOOR_THREADS)
 
 
-def filled(url: str, remote: str, count: int) -> Store:
-    """A store with so many acceptances that are due, shared between the shops."""
-    store, now = Store(url, connections=THREADS + 8), datetime.now(UTC)
-    store.migrate()
-    with store.transaction() as tx:
-        for number, shop in enumerate((*SHOPS, OFF)):
-            shop_rows.bind(tx, shop, f"{remote}/{shop}", number, effects=shop != OFF, now=now)
-    orders, read_at = OrderWriter(store, {}, SystemClock()), now - timedelta(minutes=5)
+def filled(url: str, remote: str, count: int, folder: Path, lines: IO[str]) -> Base:
+    """A service over a store with so many acceptances that are due, shared between the shops."""
+    key = folder / "key"
+    key.touch(0o600)
+    key.write_text("key")
+    settings = settings_of(url, (*SHOPS, OFF), remote=remote, off=[OFF], threads=THREADS, key=key)
+    base = opened(settings, lines, ["worker"])
+    read_at = base.clock.now() - timedelta(minutes=5)
     for first in range(0, count, 500):
         batch = []
         for number in range(first, min(first + 500, count)):
@@ -120,8 +116,8 @@ def filled(url: str, remote: str, count: int) -> Store:
             event = decode_snapshot(record.value, record.headers, frozenset(SHOPS))
             assert event is not None
             batch.append(event)
-        orders.apply(batch)
-    return store
+        base.orders.apply(batch)
+    return base
 
 
 def rest(store: Store) -> None:
@@ -141,29 +137,17 @@ def rest(store: Store) -> None:
         connection.execute(sa.text(command))
 
 
-def worker(store: Store, remote: str) -> Worker:
-    def shop(name: str) -> Shop:
-        table = ShopTable(
-            base_url=remote, shop_id=1, api_key_file=NO_FILE, oms=ShopOmsTable(company_ref_id=1, api_key_file=NO_FILE)
-        )
-        oms = OmsTable(base_url=remote)
-        mirakl = clients.mirakl_client(table, lambda: "key", clock, lambda *_, **__: None, connections=THREADS)
-        return Shop(name, mirakl, clients.oms_client(oms, table, lambda: "key", lambda *_, **__: None), 1)
-
-    clock = SystemClock()
-    return Worker(
-        store,
-        OrderWriter(store, {}, clock),
-        {name: shop(name) for name in (*SHOPS, OFF)},
-        {},
-        clock,
-        grace=timedelta(minutes=2),
-        backoff=Backoff(),
-        calls_per_account=THREADS,
-    )
+def work(base: Base, count: int, into: Rounds) -> None:
+    """Let a worker make all calls that are due, with its clients as the service makes them."""
+    secrets = {name: shop_secrets(name, shop) for name, shop in base.settings.shops.items()}
+    with contextlib.ExitStack() as closing:
+        worker = bootstrap.new_worker(base, bootstrap.worker_shops(base, secrets, closing))
+        timed(count, turning(base, worker), into)
 
 
-def measure(postgres: Postgres, count: int, rounds: int, tell: Callable[[str], None]) -> list[Line]:
+def measure(
+    postgres: Postgres, count: int, rounds: int, folder: Path, lines: IO[str], tell: Callable[[str], None]
+) -> list[Line]:
     found = {name: Rounds() for name in ("bare httpx", "worker", f"worker beside {RESTING:,} resting calls")}
     with slow_remote(MILLISECONDS) as (remote, _):
         for number in range(rounds):
@@ -172,11 +156,11 @@ def measure(postgres: Postgres, count: int, rounds: int, tell: Callable[[str], N
                 if name.startswith("bare"):
                     bare(remote, count, into)
                     continue
-                store = filled(postgres.create_database(f"effects_{number}_{len(name)}"), remote, count)
+                base = filled(postgres.create_database(f"effects_{number}_{len(name)}"), remote, count, folder, lines)
                 if name != "worker":
-                    rest(store)
-                timed(count, worker(store, remote).turn, into)
-                store.close()
+                    rest(base.store)
+                work(base, count, into)
+                base.store.close()
     floor, alone, beside = found.values()
     name = f"bare httpx, {FLOOR_THREADS} threads"
     what = f"HTTP, {MILLISECONDS} ms remotes, {THREADS} threads"

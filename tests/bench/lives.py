@@ -1,10 +1,12 @@
 """Whole lives per second: orders from waiting acceptance to shipped, against remotes that answer at once, beside DBOS.
 
 Our part of a life is eight durable steps: three reads by the poller and a report of the OMS are applied in batches, as
-the consumer does, and OR21, the import, OR23 and OR24 are made by a worker with 64 threads. The orders of one batch end
-their lives before the next batch begins, as a worker does not wait for the orders of later batches. The peer's part is
-six (peer_dbos.py). Both write to one PostgreSQL with fsync, one after the other, and neither's remote costs anything.
-It is no benchmark of Kafka, of HTTP, or of how long an order waits.
+the consumer does, and OR21, the import, OR23 and OR24 are made by a worker with as many threads as that of P4. The
+orders of one batch end their lives before the next batch begins, as a worker does not wait for the orders of later
+batches. The peer's part is six (peer_dbos.py). Both write to one PostgreSQL with fsync, one after the other, and
+neither's remote costs anything. Ours has the metrics, the log lines, the outbox and the budgets of the service
+(production.py); DBOS logs errors only. It is no benchmark of Kafka, of the decoding of records, of HTTP, or of how long
+an order waits.
 """
 
 import json
@@ -13,29 +15,29 @@ import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from functools import partial
 from pathlib import Path
+from typing import IO
 
-from adapters.clock import SystemClock
 from adapters.engines.postgres import Postgres
 from adapters.messages.cloudevents import record_of
 from adapters.messages.snapshots import decode_snapshot, snapshot_event, snapshot_of
-from adapters.ports import Catalog, CustomerMessages, OmsOrder
+from adapters.ports import Catalog, CustomerMessages, OmsOrder, OnCall
+from adapters.remotes.http import CallOutcome
 from adapters.store import orders as order_rows
-from adapters.store import shops as shop_rows
-from adapters.store.transaction import Store
-from consumer.apply import OrderWriter
+from consumer import bootstrap
 from consumer.budget import Shop
 from consumer.hooks import Hooks
 from consumer.loop import BATCH
-from consumer.retry import Backoff
-from consumer.worker import Worker
+from consumer.service import IDLE_SECONDS, WorkSignal
+from statemachine.commands import Remote
 from statemachine.events import Event
 from statemachine.facts import Part, Tracking
 from tests.bench.effects import THREADS, Rounds, timed
 from tests.bench.lines import Line
 from tests.bench.made import order_bytes
+from tests.bench.production import opened, settings_of, turning
 from tests.statemachine.lives import sent
 
 SHOP = "alpha"
@@ -46,15 +48,23 @@ ENVIRONMENT = Path(".venv/peer")
 
 
 class AtOnce:
-    """A marketplace and an OMS that agree to everything at once, and cost nothing."""
+    """A marketplace and an OMS that agree to everything at once, and cost nothing. Each call is reported, as a client
+    does."""
 
-    def accept(self, order_id: str, decisions: Mapping[str, bool]) -> None: ...
+    def __init__(self, on_call: OnCall) -> None:
+        self._on_call = on_call
 
-    def send_tracking(self, order_id: str, tracking: Tracking, catalog: Catalog) -> None: ...
+    def accept(self, order_id: str, decisions: Mapping[str, bool]) -> None:
+        self._called(Remote.MIRAKL, "OR21")
 
-    def confirm_shipment(self, order_id: str) -> None: ...
+    def send_tracking(self, order_id: str, tracking: Tracking, catalog: Catalog) -> None:
+        self._called(Remote.MIRAKL, "OR23")
+
+    def confirm_shipment(self, order_id: str) -> None:
+        self._called(Remote.MIRAKL, "OR24")
 
     def customer_messages(self, order_id: str) -> CustomerMessages:
+        self._called(Remote.MIRAKL, "M11")
         return CustomerMessages()
 
     def catalog(self) -> Catalog:
@@ -64,7 +74,11 @@ class AtOnce:
         return order
 
     def import_order(self, payload: bytes) -> tuple[OmsOrder, ...]:
+        self._called(Remote.OMS, "import_order")
         return (OmsOrder(Part(_oms_id(json.loads(payload)["order_id"]))),)
+
+    def _called(self, system: Remote, operation: str) -> None:
+        self._on_call(system, operation, CallOutcome.SUCCESS, 0.0, retry_after_seconds=0.0)
 
 
 def _oms_id(order_id: str) -> int:
@@ -85,26 +99,16 @@ def dispatched(number: int, order_id: str) -> Event:
     return replace(said, shop=SHOP, order_id=order_id, event_id=f"{order_id}:sent")
 
 
-def ours(url: str, count: int, into: Rounds) -> None:
+def ours(url: str, count: int, lines: IO[str], into: Rounds) -> None:
     """Carry so many orders through their lives, and note lives per second."""
-    store, now, clock = Store(url, connections=THREADS + 8), datetime.now(UTC), SystemClock()
-    store.migrate()
-    with store.transaction() as tx:
-        shop_rows.bind(tx, SHOP, "https://alpha.example", 1, effects=True, now=now)
-    orders, remote = OrderWriter(store, {}, clock), AtOnce()
-    shop = Shop(SHOP, remote, remote, 1)  # type: ignore[arg-type]  # it has the methods that a worker calls
-    done = Done()
-    worker = Worker(
-        store,
-        orders,
-        {SHOP: shop},
-        {},
-        clock,
-        grace=timedelta(minutes=2),
-        backoff=Backoff(),
-        calls_per_account=THREADS,
-        hooks=done,
-    )
+    work = WorkSignal()
+    done = Done(work)
+    settings = settings_of(url, [SHOP], threads=THREADS)
+    base = opened(settings, lines, ["worker"], done, work)
+    now, orders, remote = base.clock.now(), base.orders, AtOnce(partial(base.hooks.remote_called, SHOP))
+    budget = bootstrap.oms_budget(settings)
+    shop = Shop(SHOP, remote, remote, 1, budget)  # type: ignore[arg-type]  # it has the methods that a worker calls
+    turn = turning(base, bootstrap.new_worker(base, {SHOP: shop}))
     first = [read(number, "WAITING_ACCEPTANCE", now - timedelta(minutes=9)) for number in range(count)]
     phases = [  # the events, and how many calls each of them causes
         (first, 1),
@@ -118,18 +122,19 @@ def ours(url: str, count: int, into: Rounds) -> None:
             batch = events[at : at + BATCH]
             orders.apply(batch)
             done.expect(calls * len(batch))
-            timed(len(batch), partial(turned, worker, done), Rounds())
+            timed(len(batch), partial(turned, turn, work, done), Rounds())
     into.per_second.append(count / (time.perf_counter() - began))
     into.cpu_milliseconds.append((time.process_time() - cpu) / count * 1000)
-    states = set(order_rows.states(store).values())
-    store.close()
+    states = set(order_rows.states(base.store).values())
+    base.store.close()
     assert {str(state) for state in states} == {"shipped"}, states
 
 
 class Done(Hooks):
-    """Counts the calls that were made and stored."""
+    """Counts the calls that were made and stored. After the last one it wakes the threads, which wait for work."""
 
-    def __init__(self) -> None:
+    def __init__(self, work: WorkSignal) -> None:
+        self._work = work
         self._lock = threading.Lock()
         self._left = 0
 
@@ -139,15 +144,18 @@ class Done(Hooks):
     def command_tried(self, kind: str, result: str) -> None:
         with self._lock:
             self._left -= 1
+        if self.all():
+            self._work.wake_all()
 
     def all(self) -> bool:
         return self._left <= 0
 
 
-def turned(worker: Worker, done: Done) -> bool:
-    """Make one call, or wait a little for one that is due. Returns False when all are done."""
-    if not done.all() and not worker.turn():
-        time.sleep(0.005)
+def turned(turn: Callable[[], bool], work: WorkSignal, done: Done) -> bool:
+    """Make one call, or wait for one as a thread of the service does. Returns False when all are done."""
+    since = work.times
+    if not done.all() and not turn():
+        work.wait(IDLE_SECONDS, since)
     return not done.all()
 
 
@@ -172,7 +180,7 @@ def peer(url: str, count: int, into: Rounds) -> str:
     return best
 
 
-def measure(postgres: Postgres, count: int, rounds: int, tell: Callable[[str], None]) -> list[Line]:
+def measure(postgres: Postgres, count: int, rounds: int, lines: IO[str], tell: Callable[[str], None]) -> list[Line]:
     """Ours, and the peer's with fewer orders; the next round begins with the peer."""
     mine, theirs, ways = Rounds(), Rounds(), set()
     for number in range(rounds):
@@ -180,7 +188,7 @@ def measure(postgres: Postgres, count: int, rounds: int, tell: Callable[[str], N
             tell(f"P3, round {number + 1} of {rounds}: {each}")
             url = postgres.create_database(f"lives_{number}_{each.lower()}")
             if each == "ours":
-                ours(url, count, mine)
+                ours(url, count, lines, mine)
             else:
                 ways.add(peer(url, max(100, count // 5), theirs))
     name = f"DBOS, the fastest of three ways ({', '.join(sorted(ways))})"

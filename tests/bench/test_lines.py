@@ -1,6 +1,7 @@
 """The lines of the benchmark's table."""
 
 from tests.bench.lines import Line, spread, table
+from tests.bench.noise import Noise
 
 
 def test_rounds_in_turns_are_compared_round_by_round() -> None:
@@ -19,3 +20,10 @@ def test_the_table_and_the_json_say_the_same() -> None:
     assert spread(line.ours) == "510 (400 to 520)"
     assert spread([0.111]) == "0.11"
     assert table([line]).row_count == 1
+
+
+def test_the_noise_has_a_sample_from_before_the_first_figure() -> None:
+    noise = Noise()
+    noise.sample()
+    assert [len(line.ours) for line in noise.lines()] == [2, 2, 2]
+    assert [line.ratio for line in noise.lines()] == [None, None, None]
