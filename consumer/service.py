@@ -331,7 +331,7 @@ class Service:
     def _work(self, worker: Worker) -> float:
         since = self.parts.work.times
         if not worker.turn() and not self._stopping.is_set():
-            self.parts.work.wait(IDLE_SECONDS, since)
+            self.parts.work.wait(worker.rests(IDLE_SECONDS), since)
         return 0.0
 
     def _listen(self, notices: Notices) -> None:

@@ -201,6 +201,15 @@ class Ending:
         """Shop and id of the order."""
         return self.claim.order.shop, self.claim.order.order_id
 
+    @property
+    def all_events(self) -> tuple[Event, ...]:
+        return (*self.events, *self.doubts)
+
+    @property
+    def written(self) -> set[tuple[str, str]]:
+        """Shop and id of each order that the events change."""
+        return {(event.shop, event.order_id) for event in self.all_events}
+
 
 def doubt_events(calls: Sequence[RefusedCall], now: datetime) -> tuple[Event, ...]:
     """Return the events that the refusals of these calls were not about their orders (facts.Doubt)."""
@@ -330,6 +339,14 @@ def log_failure(claim: Claim, result: TryResult, outcome: str) -> None:
 
 def log_not_stored(ending: Ending, error: Exception) -> None:
     """Log that the store refuses the result of a try, and always will."""
+    log.error("result_not_stored", **_names(ending), result=ending.result, error=type(error).__name__)
+
+
+def log_held(ending: Ending, seconds: float) -> None:
+    """Log that the result of a try still waits after so many seconds, because somebody holds a lock."""
+    log.warning("result_waits_for_lock", **_names(ending), result=ending.result, seconds=round(seconds))
+
+
+def _names(ending: Ending) -> dict[str, str]:
     order, operation = ending.claim.order, ending.claim.command.kind.operation
-    names = {"shop": order.shop, "order_id": order.order_id, "operation": operation}
-    log.error("result_not_stored", **names, result=ending.result, error=type(error).__name__)
+    return {"shop": order.shop, "order_id": order.order_id, "operation": operation}

@@ -153,6 +153,11 @@ class Worker:
             self.succeeded(claim, made)
         return True
 
+    def rests(self, longest: float) -> float:
+        """Return for how many seconds a thread rests that has nothing to do: `longest`, or less if it is the one that
+        comes back for the results that wait for a lock."""
+        return self._results.rests(longest)
+
     def _policy(self, order: OrderRow) -> Policy:
         return self._policies.get(order.shop, Policy())
 

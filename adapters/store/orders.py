@@ -217,17 +217,18 @@ def _keys(*, is_sqlite: bool) -> sa.Select[Any]:
     return sa.select(c.id, c.shop, c.order_id).where(bulk.in_pairs(c.order_id, c.shop, is_sqlite=is_sqlite))
 
 
-def lock_by_keys(tx: Transaction, keys: Collection[int]) -> dict[int, OrderRow]:
-    """Lock rows in the order of their keys, and return them. Raises BrokenOrders for those that this version cannot
-    read, and for quarantined ones."""
-    rows = tx.execute(_by_keys(is_sqlite=tx.is_sqlite), bulk.numbers(keys)).all()
+def lock_by_keys(tx: Transaction, keys: Collection[int], *, skip_locked: bool = False) -> dict[int, OrderRow]:
+    """Lock rows in the order of their keys, and return them; with `skip_locked` without those that another transaction
+    holds locked. Raises BrokenOrders for those that this version cannot read, and for quarantined ones."""
+    rows = tx.execute(_by_keys(is_sqlite=tx.is_sqlite, skip_locked=skip_locked), bulk.numbers(keys)).all()
     return {row.key: row for row in _sound(rows, also_quarantined=False)}
 
 
 @cache
-def _by_keys(*, is_sqlite: bool) -> sa.Select[Any]:
+def _by_keys(*, is_sqlite: bool, skip_locked: bool) -> sa.Select[Any]:
     c = s.orders.c
-    return sa.select(s.orders).where(bulk.among(c.id, is_sqlite=is_sqlite)).order_by(c.id).with_for_update()
+    mine = sa.select(s.orders).where(bulk.among(c.id, is_sqlite=is_sqlite)).order_by(c.id)
+    return mine.with_for_update(skip_locked=skip_locked)
 
 
 def lock_only(tx: Transaction, keys: Collection[int]) -> dict[tuple[str, str], str]:

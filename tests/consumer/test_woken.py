@@ -34,6 +34,10 @@ class Looks(Worker):
 
     def __init__(self) -> None:
         self._looks = threading.Semaphore(0)
+        self.comes_back = False
+
+    def rests(self, longest: float) -> float:
+        return 0.0 if self.comes_back else longest
 
     def turn(self) -> bool:
         self._looks.release()
@@ -88,6 +92,14 @@ def test_a_command_that_one_process_opens_wakes_an_idle_thread_of_another(proces
         shown = snapshot_event(read("SHIPPING"))
         orders.apply([replace(shown, event_id=f"{shown.event_id}:{number}", order_id=f"O-{number}")])
         assert process.worker.looked(), "its import is due"
+
+
+def test_an_idle_thread_comes_back_for_a_result_that_waits_for_a_lock(process: Process, store: Store) -> None:
+    wait(lambda: _listens(store), "the process listens")
+    process.worker.comes_back = True
+    with store.transaction() as tx:
+        notices.opened(tx, 1)
+    assert all(process.worker.looked() for _ in range(THREADS + 10)), "nobody woke it"
 
 
 def _listens(store: Store) -> bool:
