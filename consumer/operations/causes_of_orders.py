@@ -5,7 +5,6 @@ No text holds personal data.
 
 import re
 from collections.abc import Callable, Mapping
-from datetime import timedelta
 from typing import Final
 
 from consumer.operations.cases import (
@@ -23,11 +22,12 @@ from consumer.operations.cases import (
     tracking_in_words,
     trackings_sent,
 )
+from consumer.operations.deadline_causes import acceptance_due, shipping_due
 from consumer.operations.instants import to_the_minute
 from consumer.operations.lines import withdrawals_of
 from consumer.resting import RESTING
 from statemachine.canceled_by_oms import NOT_OWED
-from statemachine.deadlines import is_left_to_nobody, next_deadline
+from statemachine.deadlines import next_deadline
 from statemachine.facts import (
     DEBIT,
     EPOCH,
@@ -424,29 +424,12 @@ def _withdrawn(case: Case) -> str:
     return joined((_states_of_lines(case), goods))
 
 
-# -- Decisions and deadlines -------------------------------------------------------------------------------------
+# -- Decisions and payments --------------------------------------------------------------------------------------
 
 
 def _held(case: Case) -> str:
     held = last_decision(case.facts, DecisionKind.HOLD)
     return f"{held.who}: {held.why}" if held else ""
-
-
-def _acceptance_due(case: Case) -> str:
-    named_by_mirakl = case.facts.snapshot is not None and case.facts.snapshot.accept_by > EPOCH
-    until = "Mirakl's acceptance_deadline" if named_by_mirakl else _since_created(case.policy.accept_within)
-    return f"until {case.one.detail} UTC: {until}"
-
-
-def _shipping_due(case: Case) -> str:
-    named_by_mirakl = case.facts.snapshot is not None and case.facts.snapshot.ship_by > EPOCH
-    until = "Mirakl's shipping_deadline" if named_by_mirakl else _since_created(case.policy.ship_within)
-    nobody = "; the OMS canceled all of it, so nobody there makes it" if is_left_to_nobody(case.facts) else ""
-    return f"until {case.one.detail} UTC: {until}{nobody}"
-
-
-def _since_created(within: timedelta) -> str:
-    return f"{within / timedelta(hours=1):g} hours after the order, because Mirakl names no deadline"
 
 
 def _payment_late(case: Case) -> str:
@@ -493,8 +476,8 @@ _CAUSES: Final[Mapping[Reason, Callable[[Case], str]]] = {
     Reason.WITHDRAWN_AFTER_IMPORT: _withdrawn,
     Reason.GONE_FROM_MIRAKL: _gone,
     Reason.UNKNOWN_TO_MIRAKL: _unknown_to_mirakl,
-    Reason.ACCEPTANCE_DUE: _acceptance_due,
+    Reason.ACCEPTANCE_DUE: acceptance_due,
     Reason.PAYMENT_LATE: _payment_late,
     Reason.PAYMENT_AWAITED_AGAIN: _payment_late,
-    Reason.SHIPPING_DUE: _shipping_due,
+    Reason.SHIPPING_DUE: shipping_due,
 }

@@ -1,0 +1,24 @@
+"""What the attention reasons of a deadline rest on in one order. No text holds personal data."""
+
+from datetime import timedelta
+
+from consumer.operations.cases import Case
+from statemachine.deadlines import is_left_to_nobody
+from statemachine.facts import EPOCH
+
+
+def acceptance_due(case: Case) -> str:
+    named_by_mirakl = case.facts.snapshot is not None and case.facts.snapshot.accept_by > EPOCH
+    until = "Mirakl's acceptance_deadline" if named_by_mirakl else _since_created(case.policy.accept_within)
+    return f"until {case.one.detail} UTC: {until}"
+
+
+def shipping_due(case: Case) -> str:
+    named_by_mirakl = case.facts.snapshot is not None and case.facts.snapshot.ship_by > EPOCH
+    until = "Mirakl's shipping_deadline" if named_by_mirakl else _since_created(case.policy.ship_within)
+    nobody = "; the OMS canceled all of it, so nobody there makes it" if is_left_to_nobody(case.facts) else ""
+    return f"until {case.one.detail} UTC: {until}{nobody}"
+
+
+def _since_created(within: timedelta) -> str:
+    return f"{within / timedelta(hours=1):g} hours after the order, because Mirakl names no deadline"
