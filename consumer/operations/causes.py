@@ -189,6 +189,13 @@ _CURE_OF_MESSAGES: Final = (
     "reads them again at once. If Mirakl refuses to show them, give the key the right to M11."
 )
 
+#: What to do about an import that a person let go out without the customer's messages, and that is not made yet.
+_CURE_OF_MESSAGES_RELEASED: Final = (
+    "A person let the import go out without the messages. The next try reads them once more, and goes on without them "
+    "if that fails. Look for the messages in Mirakl's portal, and tell the OMS what they ask for: if it got the order "
+    "without them, messages_not_found stands until a settle."
+)
+
 #: What to do about a tracking that cannot be sent of an order that is shipped already.
 _CURE_OF_LATE_TRACKING: Final = (
     "The order is shipped, and Mirakl does not show this tracking, so the customer may lack it. Enter it in Mirakl's "
@@ -232,6 +239,7 @@ CURES_OF_CASES: Final = (
     _CURE_OF_NOT_ASKED,
     _CURE_OF_IMPORT_GIVEN_UP,
     _CURE_OF_MESSAGES,
+    _CURE_OF_MESSAGES_RELEASED,
     _CURE_OF_LATE_TRACKING,
     _CURE_OF_ENDED_IN_OMS,
     _CURE_OF_ANOTHER_PART,
@@ -251,7 +259,7 @@ def cure(one: Attention, order: OrderRow, policy: Policy | None = None) -> str:
     elif one.reason is Reason.IMPORT_REJECTED and _was_not_asked(order.facts):
         cure_of = _CURE_OF_NOT_ASKED
     elif one.reason is Reason.RETRYING and f" {MESSAGES} " in one.detail:
-        cure_of = _CURE_OF_MESSAGES
+        cure_of = _CURE_OF_MESSAGES_RELEASED if _goes_without_messages(order.facts) else _CURE_OF_MESSAGES
     elif (one.reason, one.command) == (Reason.RETRYING, CommandKind.TRACK) and order.state is State.SHIPPED:
         cure_of = _CURE_OF_LATE_TRACKING
     elif one.reason in _STOP_LINES and _is_ended_in_oms(one, order.facts):
@@ -272,6 +280,12 @@ def cure(one: Attention, order: OrderRow, policy: Policy | None = None) -> str:
         named = named.replace("orders handled ORDER --reason", f"orders handled ORDER --call {one.command} --reason")
     named = named.replace("`orders ", "`orderflow orders ")
     return named.replace(" ORDER", f" {shlex.quote(order.order_id)} --shop {shlex.quote(order.shop)}")
+
+
+def _goes_without_messages(facts: Facts) -> bool:
+    """Whether a person let the import go out without the messages, since they cannot be read."""
+    troubles = [one for one in facts.troubles if one.operation == MESSAGES]
+    return bool(troubles) and is_released(facts, max(troubles, key=lambda one: one.since))
 
 
 def _was_not_asked(facts: Facts) -> bool:

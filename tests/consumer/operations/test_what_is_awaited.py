@@ -203,6 +203,8 @@ def test_an_import_that_a_person_may_let_go_without_messages_names_the_person_an
     do(desk, DecisionKind.RELEASE)
     causes = {one.reason: one.cause for one in desk.explain().attention}
     assert causes["retrying"].endswith("; a person let the import go out without the messages")
+    cures = {one.reason: one.cure for one in desk.explain().attention}
+    assert cures["retrying"].startswith("A person let the import go out without the messages. The next try reads them")
 
 
 # -- One cancel of the OMS, and one of Mirakl --------------------------------------------------------------------
