@@ -1,5 +1,6 @@
 """What each call of orderflow does, in words that a person reads before a decision and in `orders explain`."""
 
+from statemachine.canceled_by_oms import canceled_and_to_be_sent
 from statemachine.commands import CommandKey, CommandKind, Policy
 from statemachine.facts import DecisionKind, Facts, Tracking
 from statemachine.readings import answers_of_lines
@@ -11,16 +12,18 @@ def what_it_does(call: CommandKey, facts: Facts, policy: Policy) -> str:
     """What this call of the order brings about."""
     match call.kind:
         case CommandKind.ACCEPT:
-            return f"OR21 {_answer(call.carries, facts)}"
+            return f"OR21 {answer_in_words(call.carries, facts)}"
         case CommandKind.IMPORT:
             brings = "POST /order brings the order to the OMS"
             if _needs_messages(call, facts, policy):
                 return f"M11 reads the messages again, and only if they can be read, {brings}"
             return brings
         case CommandKind.TRACK:
-            return f"OR23 gives Mirakl the tracking {_tracking(best_tracking(facts))}".rstrip()
+            return f"OR23 gives Mirakl {_tracking(best_tracking(facts))}"
         case CommandKind.CONFIRM:
-            return "OR24 tells Mirakl that the order is shipped"
+            canceled = ", ".join(canceled_and_to_be_sent(facts))
+            also = f", also {canceled}, which the OMS canceled" if canceled else ""
+            return f"OR24 tells Mirakl that the order is shipped{also}"
 
 
 def _needs_messages(call: CommandKey, facts: Facts, policy: Policy) -> bool:
@@ -30,12 +33,16 @@ def _needs_messages(call: CommandKey, facts: Facts, policy: Policy) -> bool:
 
 
 def _tracking(tracking: Tracking) -> str:
-    if not (tracking.carrier or tracking.carrier_code):
-        return f"{tracking.number}, and as carrier what the shop's setting other_carrier names (normally Other)"
-    return f"{tracking.carrier or tracking.carrier_code} {tracking.number}"
+    carrier = tracking.carrier or tracking.carrier_code
+    if not carrier:
+        by_setting = "as carrier what the shop's setting other_carrier names (normally Other)"
+        return f"the tracking {tracking.number}, and {by_setting}"
+    if not tracking.number:
+        return f"the carrier {carrier} without a tracking number"
+    return f"the tracking {carrier} {tracking.number}"
 
 
-def _answer(carries: str, facts: Facts) -> str:
+def answer_in_words(carries: str, facts: Facts) -> str:
     if carries in (DecisionKind.ACCEPT, DecisionKind.REFUSE):
         return ("accepts " if carries == DecisionKind.ACCEPT else "refuses ") + _every_line(facts)
     answers = answers_of_lines(carries, facts.snapshot.lines if facts.snapshot else ())

@@ -17,7 +17,13 @@ from consumer.operations.calls import what_it_does
 from consumer.operations.causes import NOT_ASKED, AttentionReason, attention_reasons, last_result
 from consumer.operations.history import Period, periods
 from consumer.operations.instants import to_the_second
-from consumer.operations.outside import answer_awaited, disproved_by_read, gone_and_settled, money_awaited
+from consumer.operations.outside import (
+    answer_awaited,
+    disproved_by_read,
+    gone_and_settled,
+    money_awaited,
+    settled_and_open,
+)
 from consumer.operations.stops import stopping, what_follows, who_ends
 from consumer.operations.timeline import what_happened
 from statemachine.commands import Command, CommandKind, CommandState, Policy
@@ -122,7 +128,7 @@ def explain(
         state=order.state,
         since=order.entered_at,
         why_here=_why_here(order.facts, journal, now),
-        waits_for=_waits_for(order, journal, commands, shop=shop, policy=policy, now=now),
+        waits_for=_waits_for(order, journal, commands, shop=shop, policy=policy, now=now) + _still_open(order, policy),
         happens_next=_happens_next(order, policy, now),
         attention=attention_reasons(order, journal, policy, bodies),
         earlier=tuple(
@@ -207,6 +213,14 @@ def _waits_for(
         else f"nothing: Mirakl shows it {order.state}"
     )
     return _proof(order.facts, now) or _outside(order, policy) or final
+
+
+def _still_open(order: OrderRow, policy: Policy) -> str:
+    """A remark on what a person settled and what is not done yet. Else an empty text."""
+    if order.state.is_at_its_end or order.quarantine is not None:
+        return ""
+    left = settled_and_open(order.facts, policy, order.attention)
+    return f"; {left}" if left else ""
 
 
 def _to_call(command: CommandRow, failure: str, shop: ShopRow | None, now: datetime) -> str:

@@ -9,7 +9,7 @@ from statemachine.facts import OWED_LINE_STATES, WITHDRAWN_OF, Facts, Line
 from statemachine.in_oms import has_left
 from statemachine.parcels import sent_quantity
 from statemachine.payloads import our_payloads, what_oms_got
-from statemachine.settled import settled_contents
+from statemachine.settled import is_taken_out, settled_contents
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +24,7 @@ class ShownLine:
     canceled: str
     owed: str  # yes, no, or that a person has to decide
     to_oms: int | None  # in the import; None if nothing of the line went to the OMS, or if it is not known
-    sent: str  # pieces in parcels, or all by a status of the OMS or a person's word
+    sent: str  # pieces in parcels; or all, by a status of the OMS or a person's word; or not known, see `_sent`
 
 
 def lines_of(facts: Facts, received: bytes | None) -> list[ShownLine]:
@@ -64,10 +64,14 @@ def _same(numbers: Iterable[int | None]) -> int | None:
 
 
 def _sent(facts: Facts, line: Line) -> str:
+    """How much of the line left. Not known: a person settled that it was stopped in the OMS, which then reported its
+    order sent as a whole. Mirakl shows such a line shipped too, because OR24 marks every line."""
     pieces = sent_quantity(facts, line.id)
-    if has_left(facts, line) and (line.quantity is None or pieces < line.quantity):
-        return "all"
-    return str(pieces)
+    if not has_left(facts, line) or (line.quantity is not None and pieces >= line.quantity):
+        return str(pieces)
+    if pieces == 0 and is_taken_out(facts, line.id):  # a status of the whole order is no word on this line
+        return "not known"
+    return "all"
 
 
 def _lines_in(received: bytes | None) -> dict[str, dict[str, Any]]:

@@ -1,16 +1,27 @@
 """What Mirakl still waits for, and what a person said about an order, in sentences of explanations and questions."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 
 from consumer.operations.instants import to_the_minute, to_the_second
+from statemachine.canceled_by_oms import canceled_and_to_be_sent
 from statemachine.commands import CommandKey, CommandKind, Policy
 from statemachine.deadlines import acceptance_deadline, has_come, next_deadline
 from statemachine.facts import DEBIT, EPOCH, Answer, Decision, DecisionKind, Facts
 from statemachine.in_oms import is_debited_after_shipping
 from statemachine.missing import is_gone, not_found_since_read
-from statemachine.readings import acceptance, is_pending, is_shown, last_answer, mirakl_state
+from statemachine.payloads import what_oms_got
+from statemachine.readings import (
+    acceptance,
+    is_canceled_by_oms,
+    is_pending,
+    is_sent,
+    is_shown,
+    last_answer,
+    mirakl_state,
+)
 from statemachine.reason_of_order import Attention
 from statemachine.reasons import Reason
+from statemachine.settled import is_settled_as_added
 from statemachine.trackings import best_tracking
 
 
@@ -52,6 +63,62 @@ def gone_and_settled(facts: Facts, policy: Policy, attention: Collection[Attenti
     if until is None or has_come(facts, until):
         return said
     return f"{said}; when the deadline {to_the_minute(until)} is near, a person is asked again"
+
+
+def canceled_in_oms(facts: Facts, policy: Policy, attention: Collection[Attention]) -> Iterator[str]:
+    """What becomes of the lines that the OMS canceled and Mirakl still shows to be sent, after a settle of that."""
+    lines = ", ".join(canceled_and_to_be_sent(facts))
+    if not lines:
+        return
+    if not is_canceled_by_oms(facts):
+        yield (
+            f"Mirakl still shows {lines} to be sent, which the OMS canceled: OR24 reports it shipped with the rest, "
+            "so cancel or refund it in Mirakl's portal first"
+        )
+        return
+    yield (
+        f"Mirakl still shows {lines} to be sent, and nobody makes it: cancel or refund it in Mirakl's portal, or have "
+        f"the OMS make it again; else {_asked_again(facts, policy, attention)}"
+    )
+
+
+def _asked_again(facts: Facts, policy: Policy, attention: Collection[Attention]) -> str:
+    """When a person is asked again about an order that the OMS canceled (statemachine/deadlines.py)."""
+    until, created_at = next_deadline(facts, policy), facts.snapshot.created_at if facts.snapshot else EPOCH
+    due = f" (shipping_due, before {to_the_minute(until)})" if until else ""
+    if any(one.reason is Reason.SHIPPING_DUE for one in attention):
+        return f"it stays on the list{due}"
+    at = f"at {to_the_minute(until - (until - created_at) / 2)}, " if until and created_at > EPOCH else ""
+    return f"a person is asked again {at}when half of the time is over{due}"
+
+
+def settled_and_open(facts: Facts, policy: Policy, attention: Collection[Attention]) -> str:
+    """What is left to do of what a person settled: lines that the OMS canceled, or that the import did not have.
+
+    Empty: nothing, or the reason is on the list again.
+    """
+    standing = {one.reason for one in attention}
+    found = []
+    canceled = _settle(facts, Reason.OMS_CANCELED)
+    if canceled and Reason.OMS_CANCELED not in standing:
+        found += [f"{_said(canceled, 'oms_canceled')}: {one}" for one in canceled_in_oms(facts, policy, attention)]
+    added = _settle(facts, Reason.LINES_ADDED_AFTER_IMPORT)
+    if added and Reason.LINES_ADDED_AFTER_IMPORT not in standing and (lines := _added_and_not_sent(facts)):
+        said = f"{_said(added, 'lines_added_after_import')}: the OMS makes what was added of {', '.join(lines)}"
+        found.append(f"{said}; that counts as sent when parcels hold it, or by `orders sent`")
+    return "; ".join(found)
+
+
+def _said(settle: Decision, reason: str) -> str:
+    return f"{settle.who} settled {reason} at {to_the_minute(settle.at)} ({settle.why})"
+
+
+def _added_and_not_sent(facts: Facts) -> list[str]:
+    """The lines of which a person settled that the OMS makes them, or more pieces of them, and that have not left."""
+    got = what_oms_got(facts)
+    since = got[0].at if got else EPOCH
+    lines = facts.snapshot.owed_lines if facts.snapshot else ()
+    return [one.id for one in lines if is_settled_as_added(facts, one.id, since) and not is_sent(facts, one)]
 
 
 def _settle(facts: Facts, reason: Reason) -> Decision | None:

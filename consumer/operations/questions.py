@@ -8,12 +8,9 @@ from adapters.store.orders import OrderRow
 from adapters.store.shops import ShopRow
 from consumer.operations.calls import what_it_does
 from consumer.operations.explain import oms_goes_on
-from consumer.operations.instants import to_the_minute
-from consumer.operations.outside import answer_awaited, money_awaited
+from consumer.operations.outside import answer_awaited, canceled_in_oms, money_awaited
 from consumer.operations.stops import what_ends
-from statemachine.canceled_by_oms import canceled_and_to_be_sent
 from statemachine.commands import CommandKey, CommandKind, CommandState, Policy
-from statemachine.deadlines import next_deadline
 from statemachine.facts import Decision, DecisionKind, Facts
 from statemachine.joining import join
 from statemachine.missing import is_gone
@@ -61,7 +58,7 @@ def _calls(before: Plan, after: Plan, facts: Facts, policy: Policy, shop: ShopRo
         if command.key not in due_before:
             yield what_it_does(command.key, facts, policy) + _switched_off(command.kind, shop)
     if _tracking_goes_first(before, after, facts):
-        yield "then OR24 tells Mirakl that the order is shipped"
+        yield f"then {what_it_does(CommandKey(CommandKind.CONFIRM, '', 0), facts, policy)}"
 
 
 def _tracking_goes_first(before: Plan, after: Plan, facts: Facts) -> bool:
@@ -94,14 +91,7 @@ def _let_go(before: Plan, after: Plan, facts: Facts, policy: Policy) -> Iterator
     still_held = frozenset[CommandKind]().union(*(one.about.holds for one in after.attention))
     freed = frozenset[CommandKind]().union(*(one.about.holds for one in ended)) - still_held
     due = {one.kind for one in after.due}
-    if any(one.reason is Reason.OMS_CANCELED for one in ended):
-        yield from _canceled_in_oms(after, facts, policy)
-    if any(one.reason is Reason.PAYMENT_AWAITED_AGAIN for one in ended) and not all_sent(facts):
-        yield "the customer has not paid: put the order on hold in the OMS first, or it makes the goods all the same"
-    if CommandKind.IMPORT in due and any(one.reason in _IMPORTED_AS_SHOWN for one in ended):
-        owed = facts.snapshot.owed_lines if facts.snapshot else ()
-        known = [line for line in owed if line.quantity is not None]  # without a quantity nothing is imported
-        yield f"the OMS gets {', '.join(f'{line.quantity} of {line.id} ({line.sku})' for line in known)}"
+    yield from _first(before, after, facts, policy)
     if due or after.state.is_at_its_end:
         return
     if is_canceled_by_oms(facts) and CommandKind.CONFIRM in freed and not all_sent(facts):
@@ -116,6 +106,19 @@ def _let_go(before: Plan, after: Plan, facts: Facts, policy: Policy) -> Iterator
         yield awaited
     elif CommandKind.IMPORT in freed and not import_known(facts):
         yield "from then on, when Mirakl shows that it can be sent, the order goes to the OMS"
+
+
+def _first(before: Plan, after: Plan, facts: Facts, policy: Policy) -> Iterator[str]:
+    """What a person has to do before the reasons end, or has to know of what the OMS gets."""
+    ended = {one.reason for one in before.attention if one not in after.attention}
+    if Reason.OMS_CANCELED in ended:
+        yield from canceled_in_oms(facts, policy, after.attention)
+    if Reason.PAYMENT_AWAITED_AGAIN in ended and not all_sent(facts):
+        yield "the customer has not paid: put the order on hold in the OMS first, or it makes the goods all the same"
+    if any(one.kind is CommandKind.IMPORT for one in after.due) and not ended.isdisjoint(_IMPORTED_AS_SHOWN):
+        owed = facts.snapshot.owed_lines if facts.snapshot else ()
+        known = [line for line in owed if line.quantity is not None]  # without a quantity nothing is imported
+        yield f"the OMS gets {', '.join(f'{line.quantity} of {line.id} ({line.sku})' for line in known)}"
 
 
 #: Reasons after whose release the OMS gets the pieces that Mirakl shows, which may be too many.
@@ -180,8 +183,8 @@ def _of_kind(
 
 def _of_sent(facts: Facts, *, before: Plan, after: Plan) -> Iterator[str]:
     """What counts as sent, what does not, and what Mirakl and the OMS are told of it."""
-    yield "all goods count as sent, and this cannot be taken back"
     lines = facts.snapshot.lines if facts.snapshot else ()
+    yield "all goods count as sent, and this cannot be taken back"
     if gone := [line.id for line in lines if not line.is_owed]:
         yield f"not to be sent any more, so not counted: {', '.join(gone)}"
     if before.state is State.SHIPPING and CommandKind.IMPORT not in {one.kind for one in before.due}:
@@ -222,28 +225,6 @@ def _of_handled(new: Facts, *, before: Plan, after: Plan) -> Iterator[str]:
         yield f"the OMS counts as having the pieces that Mirakl shows: {', '.join(items)}"
     if any(one.reason is Reason.NOT_OURS_TO_SHIP for one in after.attention):
         yield f"{_OTHERS_SHIP}: what the OMS makes, it has to stop, and Mirakl is told nothing of it"
-
-
-def _canceled_in_oms(after: Plan, facts: Facts, policy: Policy) -> Iterator[str]:
-    """What becomes of the lines that the OMS canceled, and that Mirakl still shows to be sent."""
-    lines = ", ".join(canceled_and_to_be_sent(facts))
-    if not lines:
-        return
-    if not is_canceled_by_oms(facts):
-        yield (
-            f"Mirakl still shows {lines} to be sent, which the OMS canceled: OR24 reports it shipped with the rest, "
-            "so cancel or refund it in Mirakl's portal first"
-        )
-        return
-    until = next_deadline(facts, policy)
-    asked = "a person is asked again when half of the time is over"
-    if any(one.reason is Reason.SHIPPING_DUE for one in after.attention):
-        asked = "it stays on the list"
-    asked += f" (shipping_due, before {to_the_minute(until)})" if until else ""
-    yield (
-        f"Mirakl still shows {lines} to be sent, and nobody makes it: cancel or refund it in Mirakl's portal, or have "
-        f"the OMS make it again; else {asked}"
-    )
 
 
 def _at_once(commands: Sequence[CommandRow], facts: Facts, new: Facts, policy: Policy) -> Iterator[str]:
