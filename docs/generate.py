@@ -206,7 +206,7 @@ def _detail(row: About) -> str:
 
 
 def _urgency(row: About) -> str:
-    return row.urgency + (f"; `{row.urgency_in_oms}` if the OMS has it" if row.urgency_in_oms else "")
+    return row.urgency + (f"; `{row.urgency_in_oms}` if {row.urgent_if}" if row.urgency_in_oms else "")
 
 
 def _cures(row: About) -> str:

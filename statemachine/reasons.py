@@ -298,8 +298,12 @@ REASONS: Final[Mapping[Reason, About]] = {
     ),
     Reason.FOREIGN_TRACKING: About(
         "Mirakl shows a tracking that is not ours, and orderflow does not replace it",
-        "Compare both in Mirakl's portal. If Mirakl's number is wrong, correct it there: the next read ends this. If "
-        "it is right, because the goods went out otherwise, `orders settle ORDER --reason WHY`.",
+        "Find out who entered Mirakl's number: perhaps two parcels left, one under each number. Then stop the second "
+        "parcel or arrange its return, and `orders settle ORDER --reason WHY`. If only one parcel left, and Mirakl's "
+        "number is wrong, correct it in the portal: the next read ends this. If Mirakl's number is right, settle this "
+        "too. The reason stays until then, also after the end of shipped_elsewhere.",
+        urgency_in_oms=Urgency.NOW,
+        urgent_if="somebody else than orderflow reported the shipment",
     ),
     Reason.HELD_IN_OMS: About(
         "the OMS stored the order and holds it for an error",
@@ -356,7 +360,8 @@ REASONS: Final[Mapping[Reason, About]] = {
         "not ours, or a person said that the goods left; and the OMS did not report all of it sent",
         "If these goods have not left the OMS, stop them there; if another centre sent them too, stop the parcel. Then "
         "`orders settle ORDER --only shipped_elsewhere --reason WHY`. If a person marked the order shipped in Mirakl's "
-        "portal, it clears when the OMS reports all of it sent.",
+        "portal, it clears when the OMS reports all of it sent: look then whether two parcels left. If Mirakl shows "
+        "another number than the OMS, foreign_tracking stays on the list.",
         urgency=Urgency.NOW,
         detail="by whom, or which lines if not all",
     ),
@@ -368,8 +373,11 @@ REASONS: Final[Mapping[Reason, About]] = {
     ),
     Reason.PARTLY_WITHDRAWN: About(
         "a part of a line is canceled or refunded, and Mirakl does not say reliably how much is left",
-        "Agree with the marketplace what is still to be sent. `orders release ORDER --reason WHY` imports the order as "
-        "Mirakl shows it.",
+        "Agree with the operator what is still to be sent. If that is what Mirakl shows, `orders release ORDER "
+        "--reason WHY` imports the order so. If it is another number, do not release it: ask the operator to cancel "
+        "the rest, so that Mirakl shows the number. Or key the order in by hand with the right number, under the "
+        "external_ref that `orders explain ORDER` shows, then `orders handled ORDER --call import_order --reason WHY`; "
+        "when all of that has left, `orders sent ORDER --reason WHY`.",
         holds=_IMPORT,
         ends_by=EndsBy.RELEASE,
     ),

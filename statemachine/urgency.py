@@ -37,6 +37,7 @@ class About:
     holds: frozenset[CommandKind] = frozenset()  # the calls that are not made while it stands
     ends_by: EndsBy = EndsBy.SETTLE
     urgency: Urgency = Urgency.BY_DEADLINE
-    urgency_in_oms: Urgency | None = None  # if the OMS has the order or may have it; None: the same
+    urgency_in_oms: Urgency | None = None  # if `urgent_if` is so; None: the same
+    urgent_if: str = "the OMS has it"  # has the order, or may have it; consumer/operations/listing.py decides
     cure_when_sent: str = ""  # what a person does instead if the goods have left; empty: the same
     detail: str = ""  # what the detail of the reason holds, for programs; empty: the lines, or what its meaning says

@@ -10,11 +10,12 @@ from datetime import datetime
 from consumer.operations.instants import to_the_second
 from statemachine.before_shipment import PIECES
 from statemachine.commands import CommandKind, Policy
-from statemachine.facts import EPOCH, Facts, Line, Snapshot, Tracking
+from statemachine.facts import AFTER_SHIPPING, EPOCH, Facts, Line, Snapshot, Tracking
 from statemachine.ids_in_text import named_in
+from statemachine.in_oms import is_confirmed_by_us, is_debited_after_shipping
 from statemachine.other_values import LEFT_OUT, shown_since
 from statemachine.payloads import import_known, what_oms_got
-from statemachine.readings import alive_parts, is_canceled_by_oms, lines_left_out, parts_in_oms
+from statemachine.readings import alive_parts, is_canceled_by_oms, lines_left_out, mirakl_state, parts_in_oms
 from statemachine.reason_of_order import Attention
 
 
@@ -75,6 +76,12 @@ def may_have_line(facts: Facts, line: Line) -> bool:
     if import_known(facts):
         return not held and not any(one.items for one in got)
     return any(one.kind == CommandKind.IMPORT for one in facts.attempts)
+
+
+def shipped_by_somebody_else(facts: Facts) -> bool:
+    """Whether Mirakl shows the order shipped, and no OR24 of ours and no word of a person stands behind that."""
+    is_shipped = mirakl_state(facts) in AFTER_SHIPPING or is_debited_after_shipping(facts)
+    return is_shipped and not is_confirmed_by_us(facts)
 
 
 def mirakl_shows(snapshot: Snapshot | None) -> str:

@@ -17,6 +17,7 @@ from consumer.operations.cases import (
     named,
     oms_order,
     orders_in_oms,
+    shipped_by_somebody_else,
     shown_between,
     shown_lines,
     tracking_in_words,
@@ -121,7 +122,7 @@ def _not_ours(case: Case) -> str:
     snapshot = case.facts.snapshot
     if snapshot is None:
         return ""
-    found = [] if snapshot.can_ship else ["can_shop_ship is false"]
+    found = [] if snapshot.can_ship else ["Mirakl says that the shop does not ship it (`can_shop_ship` is false)"]
     if snapshot.centre not in case.policy.centres:
         ours = ", ".join(sorted(case.policy.centres - {""}))
         found.append(f"the fulfilment centre is {snapshot.centre}; ours: {ours}")
@@ -301,6 +302,7 @@ def _sent_to_oms(facts: Facts, line: Line, otherwise: int | None) -> str:
     got = what_oms_got(facts)
     each = dict.fromkeys(_pieces(dict(one.items).get(line.id, otherwise)) for one in got)
     pieces = " or ".join(each) or _pieces(otherwise)
+    pieces = "none" if pieces == "0" else pieces
     if not got or our_payloads(facts):
         return f"{pieces} {'went' if import_known(facts) else 'may have gone'} to the OMS"
     if len(each) > 1:
@@ -390,7 +392,10 @@ def _too_many(case: Case) -> str:
 
 def _foreign_tracking(case: Case) -> str:
     shown = case.facts.snapshot.tracking if case.facts.snapshot else Tracking()
-    return f"Mirakl shows {tracking_in_words(shown)}, the OMS reported {tracking_in_words(best_tracking(case.facts))}"
+    both = f"Mirakl shows {tracking_in_words(shown)}, the OMS reported {tracking_in_words(best_tracking(case.facts))}"
+    if not shipped_by_somebody_else(case.facts):
+        return both
+    return f"{both}; somebody else than orderflow reported the shipment to Mirakl, so perhaps two parcels left"
 
 
 def _held_in_oms(case: Case) -> str:

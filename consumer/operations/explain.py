@@ -14,6 +14,7 @@ from adapters.store.journal import JournalRow
 from adapters.store.orders import OrderRow
 from adapters.store.shops import ShopRow
 from consumer.operations.calls import what_it_does
+from consumer.operations.cases import shipped_by_somebody_else
 from consumer.operations.causes import NOT_ASKED, AttentionReason, attention_reasons, last_result
 from consumer.operations.history import Period, periods
 from consumer.operations.instants import to_the_second
@@ -148,7 +149,10 @@ def _when(instant: datetime, now: datetime) -> str:
 def _why_here(facts: Facts, journal: Sequence[JournalRow], now: datetime) -> str:
     move = next((row for row in reversed(journal) if row.moved), None)
     if move is not None:
-        return f"{_meaning(facts, move)} ({what_happened(move)}, {_when(move.event.at, now)})"
+        means = _meaning(facts, move)
+        if move.after is State.SHIPPED and move.before is not State.NEW and shipped_by_somebody_else(facts):
+            means += "; somebody else than orderflow reported the shipment to Mirakl"
+        return f"{means} ({what_happened(move)}, {_when(move.event.at, now)})"
     if journal:
         first = journal[0]
         return f"no event has changed its state yet (the first: {what_happened(first)}, {_when(first.event.at, now)})"

@@ -15,12 +15,13 @@ from adapters.store import orders as order_rows
 from adapters.store.orders import OrderRow
 from adapters.store.transaction import Store
 from consumer.names import unnamed
-from consumer.operations.cases import lines_named_in, may_have_line
+from consumer.operations.cases import lines_named_in, may_have_line, shipped_by_somebody_else
 from statemachine.commands import Policy
 from statemachine.deadlines import next_deadline
 from statemachine.facts import Facts
 from statemachine.payloads import may_be_in_oms
 from statemachine.reason_of_order import Attention
+from statemachine.reasons import Reason
 from statemachine.urgency import Urgency
 
 #: More orders than this are not looked up one by one.
@@ -148,7 +149,12 @@ def _urgency(one: Attention, row: OrderRow) -> Urgency:
 
 def _are_made(one: Attention, facts: Facts) -> bool:
     """Whether the OMS has, or may have, the lines that the reason names. Of a reason that names none: whether the OMS
-    has the order or may have it, or goods of it have left."""
+    has the order or may have it, or goods of it have left.
+
+    Of `foreign_tracking`: whether somebody else reported the shipment. Then a second parcel may be on its way.
+    """
+    if one.reason is Reason.FOREIGN_TRACKING:
+        return shipped_by_somebody_else(facts)
     if lines := lines_named_in(one, facts):
         return may_be_in_oms(facts) and any(may_have_line(facts, line) for line in lines)
     return may_be_in_oms(facts) or bool(facts.dispatches)

@@ -7,11 +7,13 @@ from adapters.store.commands import CommandRow
 from adapters.store.orders import OrderRow
 from adapters.store.shops import ShopRow
 from consumer.operations.calls import what_it_does
+from consumer.operations.cases import tracking_in_words
 from consumer.operations.explain import oms_goes_on
 from consumer.operations.outside import answer_awaited, canceled_in_oms, money_awaited
 from consumer.operations.stops import what_ends
 from statemachine.commands import CommandKey, CommandKind, CommandState, Policy
 from statemachine.facts import Decision, DecisionKind, Facts
+from statemachine.in_oms import unfinished_parts
 from statemachine.joining import join
 from statemachine.missing import is_gone
 from statemachine.payloads import import_known
@@ -19,6 +21,8 @@ from statemachine.plan import Plan, plan
 from statemachine.readings import acceptance, all_sent, is_canceled_by_oms, mirakl_state
 from statemachine.reasons import Reason
 from statemachine.states import State
+from statemachine.trackings import best_tracking
+from statemachine.urgency import EndsBy
 
 
 def question(
@@ -115,10 +119,22 @@ def _first(before: Plan, after: Plan, facts: Facts, policy: Policy) -> Iterator[
         yield from canceled_in_oms(facts, policy, after.attention)
     if Reason.PAYMENT_AWAITED_AGAIN in ended and not all_sent(facts):
         yield "the customer has not paid: put the order on hold in the OMS first, or it makes the goods all the same"
+    if Reason.SHIPPED_ELSEWHERE in ended:
+        left = all_sent(facts) and not unfinished_parts(facts)
+        stop = "the OMS sent the goods too: if two parcels left, stop the second or arrange its return first"
+        yield stop if left else "what has not left the OMS leaves all the same, so stop it there first"
+    if Reason.FOREIGN_TRACKING in ended and facts.snapshot:
+        numbers = tracking_in_words(facts.snapshot.tracking), tracking_in_words(best_tracking(facts))
+        yield (
+            f"Mirakl keeps {numbers[0]}, and does not get {numbers[1]} from orderflow: if both parcels left, stop the "
+            "second or arrange its return first"
+        )
     if any(one.kind is CommandKind.IMPORT for one in after.due) and not ended.isdisjoint(_IMPORTED_AS_SHOWN):
         owed = facts.snapshot.owed_lines if facts.snapshot else ()
         known = [line for line in owed if line.quantity is not None]  # without a quantity nothing is imported
         yield f"the OMS gets {', '.join(f'{line.quantity} of {line.id} ({line.sku})' for line in known)}"
+        if Reason.PARTLY_WITHDRAWN in ended:
+            yield "if the operator named another number, do not release it: `orders explain` says what to do"
 
 
 #: Reasons after whose release the OMS gets the pieces that Mirakl shows, which may be too many.
@@ -184,7 +200,8 @@ def _of_kind(
 def _of_sent(facts: Facts, *, before: Plan, after: Plan) -> Iterator[str]:
     """What counts as sent, what does not, and what Mirakl and the OMS are told of it."""
     lines = facts.snapshot.lines if facts.snapshot else ()
-    yield "all goods count as sent, and this cannot be taken back"
+    goods = ", ".join(f"{line.quantity} of {line.id}" for line in lines if line.is_owed and line.quantity is not None)
+    yield f"all goods count as sent{f' ({goods})' if goods else ''}, and this cannot be taken back"
     if gone := [line.id for line in lines if not line.is_owed]:
         yield f"not to be sent any more, so not counted: {', '.join(gone)}"
     if before.state is State.SHIPPING and CommandKind.IMPORT not in {one.kind for one in before.due}:
@@ -193,6 +210,8 @@ def _of_sent(facts: Facts, *, before: Plan, after: Plan) -> Iterator[str]:
         yield f"{money}; Mirakl is told of the shipment only when it shows SHIPPING"
     if any(one.reason is Reason.LINES_NOT_IMPORTED for one in after.attention):
         yield "the OMS's answer showed other lines or pieces than it was sent: nobody has to make the missing ones now"
+    if staying := [str(one.reason) for one in after.attention if one.about.ends_by is EndsBy.SETTLE]:
+        yield f"on the list until a settle: {', '.join(dict.fromkeys(staying))}"
     yield from _told_later(after)
 
 

@@ -254,7 +254,8 @@ RESTS_ON: list[tuple[str, Callable[[Desk], object], str]] = [
     (
         "not_ours_to_ship",
         lambda d: d.apply(snapshot_event(replace(read("SHIPPING"), centre="FC-9", can_ship=False))),
-        "can_shop_ship is false; the fulfilment centre is FC-9; ours: DEFAULT",
+        "Mirakl says that the shop does not ship it (`can_shop_ship` is false); the fulfilment centre is FC-9; ours: "
+        "DEFAULT",
     ),
     (
         "partly_withdrawn",

@@ -206,8 +206,18 @@ QUESTIONS: list[tuple[str, Policy, Callable[[Desk], object], DecisionKind, dict[
         DecisionKind.SENT,
         {"tracking": Tracking("", "42")},
         ": OR23 gives Mirakl the tracking 42, and as carrier what the shop's setting other_carrier names (normally "
-        "Other); then OR24 tells Mirakl that the order is shipped; all goods count as sent, and this cannot be taken "
-        "back; the order becomes dispatched?",
+        "Other); then OR24 tells Mirakl that the order is shipped; all goods count as sent (2 of L1, 1 of L2), and "
+        "this cannot be taken back; the order becomes dispatched?",
+    ),
+    (
+        "sent with a carrier and no number",
+        Policy(),
+        imported,
+        DecisionKind.SENT,
+        {"tracking": Tracking("DPD", "")},
+        ": OR23 gives Mirakl the carrier DPD without a tracking number; then OR24 tells Mirakl that the order is "
+        "shipped; all goods count as sent (2 of L1, 1 of L2), and this cannot be taken back; the order becomes "
+        "dispatched?",
     ),
     (
         "release of a hold before Mirakl asks",
@@ -224,7 +234,8 @@ QUESTIONS: list[tuple[str, Policy, Callable[[Desk], object], DecisionKind, dict[
         DecisionKind.RELEASE,
         {},
         f": POST /order brings the order to the OMS; the OMS gets {LINES[0].quantity} of L1 ({LINES[0].sku}), "
-        f"{LINES[1].quantity} of L2 ({LINES[1].sku}); this ends partly_withdrawn?",
+        f"{LINES[1].quantity} of L2 ({LINES[1].sku}); if the operator named another number, do not release it: "
+        "`orders explain` says what to do; this ends partly_withdrawn?",
     ),
     (
         "sent",
@@ -233,7 +244,7 @@ QUESTIONS: list[tuple[str, Policy, Callable[[Desk], object], DecisionKind, dict[
         DecisionKind.SENT,
         {"tracking": Tracking("DHL", "42")},
         "which is imported: OR23 gives Mirakl the tracking DHL 42; then OR24 tells Mirakl that the order is shipped; "
-        "all goods count as sent, and this cannot be taken back; the order becomes dispatched?",
+        "all goods count as sent (2 of L1, 1 of L2), and this cannot be taken back; the order becomes dispatched?",
     ),
     (
         "handled",

@@ -1,0 +1,149 @@
+"""Somebody else reports an order shipped that the OMS has: perhaps two parcels leave, and a person reads so."""
+
+from pathlib import Path
+
+import pytest
+
+from adapters.simulators.mirakl import changes
+from consumer.operations import orders as operations
+from consumer.operations.causes import AttentionReason
+from consumer.operations.explain import Explanation
+from consumer.operations.listing import listed
+from statemachine.facts import DecisionKind
+from statemachine.urgency import Urgency
+from tests.consumer.in_oms_hands import decide, tell
+from tests.consumer.rig import Rig
+
+PORTAL = {"shipping_carrier_code": "", "shipping_company": "Colissimo", "shipping_tracking": "6A-1"}
+
+
+@pytest.fixture
+def rig(tmp_path: Path) -> Rig:
+    return Rig(tmp_path)
+
+
+def explained(rig: Rig) -> Explanation:
+    return operations.explanation(rig.store, rig.row(), rig.policies["alpha"], rig.clock.now())
+
+
+def reasons(rig: Rig) -> dict[str, AttentionReason]:
+    return {one.reason: one for one in explained(rig).attention}
+
+
+def asked(rig: Rig, *only: str) -> str:
+    act = operations.Act(DecisionKind.SETTLE, "ana", "seen", rig.clock.now(), only=only)
+    return operations.question_of(rig.store, rig.row(), act, rig.policies["alpha"], prefix="")
+
+
+def shipped_in_the_portal(rig: Rig) -> None:
+    rig.imported()
+    changes.set_fields(rig.mirakl["alpha"], "1-A", **PORTAL)
+    changes.put_in_state(rig.mirakl["alpha"], "1-A", "SHIPPED")
+    rig.poll()
+
+
+def oms_sends(rig: Rig) -> None:
+    tell(rig, 8, shipping_carrier="DPD", new_shipments=[{"tracking": "T1"}])
+
+
+def test_why_here_claims_nothing_of_who_shipped_it(rig: Rig) -> None:
+    shipped_in_the_portal(rig)
+    assert explained(rig).why_here.startswith(
+        "shipped before the OMS reported that all of it left; somebody else than orderflow reported the shipment to "
+        "Mirakl ("
+    )
+
+
+def test_why_here_of_our_own_shipment_names_nobody_else(rig: Rig) -> None:
+    rig.imported()
+    oms_sends(rig)
+    rig.work()
+    rig.poll(600)
+    assert rig.state() == "shipped"
+    assert explained(rig).why_here.startswith("Mirakl shows it shipped (")
+
+
+def test_a_settle_of_what_another_shipped_says_that_the_oms_goes_on(rig: Rig) -> None:
+    shipped_in_the_portal(rig)
+    found = reasons(rig)["shipped_elsewhere"].cure
+    assert "it clears when the OMS reports all of it sent: look then whether two parcels left" in found
+    assert "foreign_tracking stays on the list" in found
+    assert "what has not left the OMS leaves all the same, so stop it there first" in asked(rig, "shipped_elsewhere")
+
+
+def test_two_parcels_under_two_numbers_stay_on_the_list_at_its_top(rig: Rig) -> None:
+    shipped_in_the_portal(rig)
+    oms_sends(rig)
+    (one,) = reasons(rig).values()
+    assert (one.reason, listed(rig.row(), rig.policies["alpha"]).urgency) == ("foreign_tracking", Urgency.NOW)
+    assert one.cause == (
+        "Mirakl shows Colissimo 6A-1, the OMS reported DPD T1; somebody else than orderflow reported the shipment to "
+        "Mirakl, so perhaps two parcels left"
+    )
+    assert "perhaps two parcels left, one under each number. Then stop the second parcel or arrange its return" in (
+        one.cure
+    )
+    assert "The reason stays until then, also after the end of shipped_elsewhere." in one.cure
+    assert (
+        ": Mirakl keeps Colissimo 6A-1, and does not get DPD T1 from orderflow: if both parcels left, stop the second "
+        "or arrange its return first; this ends foreign_tracking?"
+    ) in asked(rig, "foreign_tracking")
+
+
+def test_a_number_that_somebody_entered_before_our_own_shipment_is_no_second_parcel_of_another(rig: Rig) -> None:
+    """OR24 was ours. The cure still names the second parcel, and the list is not headed by the order."""
+    rig.imported()
+    changes.set_fields(rig.mirakl["alpha"], "1-A", **PORTAL)
+    rig.poll()
+    oms_sends(rig)
+    rig.work()
+    one = reasons(rig)["foreign_tracking"]
+    assert one.cause == "Mirakl shows Colissimo 6A-1, the OMS reported DPD T1"
+    assert listed(rig.row(), rig.policies["alpha"], ["foreign_tracking"]).urgency is Urgency.BY_DEADLINE
+
+
+def test_goods_that_the_oms_sent_beside_another_centre_are_stopped_on_their_way(rig: Rig) -> None:
+    rig.imported()
+    rig.switch(paused=("ship",))
+    oms_sends(rig)
+    changes.set_centre(rig.mirakl["alpha"], "1-A", "FC-9")
+    changes.put_in_state(rig.mirakl["alpha"], "1-A", "SHIPPED")
+    rig.poll()
+    says = "the OMS sent the goods too: if two parcels left, stop the second or arrange its return first"
+    assert says in asked(rig, "shipped_elsewhere")
+
+
+# -- Another number than Mirakl shows ----------------------------------------------------------------------------
+
+
+def partly_withdrawn(rig: Rig) -> None:
+    """Three pieces, and money of one goes back: Mirakl still shows three."""
+    rig.add("1-A", state="SHIPPING", quantity=3)
+    changes.refund(rig.mirakl["alpha"], "1-A", "1-A-1", quantity=1)
+    rig.poll()
+
+
+def test_an_operator_who_names_another_number_is_not_followed_by_a_release(rig: Rig) -> None:
+    partly_withdrawn(rig)
+    found = reasons(rig)["partly_withdrawn"].cure
+    assert "If it is another number, do not release it: ask the operator to cancel the rest" in found
+    keyed = "`orderflow orders handled 1-A --shop alpha --call import_order --reason WHY`"
+    assert "key the order in by hand with the right number, under the external_ref that" in found
+    assert f", then {keyed}; when all of that has left, `orderflow orders sent 1-A" in found
+    act = operations.Act(DecisionKind.RELEASE, "ana", "seen", rig.clock.now())
+    question = operations.question_of(rig.store, rig.row(), act, rig.policies["alpha"], prefix="")
+    assert "the OMS gets 3 of 1-A-1" in question
+    assert "if the operator named another number, do not release it: `orders explain` says what to do" in question
+
+
+def test_an_order_that_was_keyed_in_with_another_number_is_reported_when_it_has_left(rig: Rig) -> None:
+    """As the cure of partly_withdrawn says."""
+    partly_withdrawn(rig)
+    decide(rig, DecisionKind.HANDLED)
+    assert rig.state() == "imported"
+    items = [{"external_ref": "1-A-1", "quantity": 2}]
+    tell(rig, 8, shipping_carrier="DPD", new_shipments=[{"tracking": "T1", "items": items}])
+    assert (rig.effects(), rig.attention()) == ([], ["partly_sent"])
+    decide(rig, DecisionKind.SENT)
+    rig.work()
+    assert (rig.effects(), rig.attention()) == (["tracking", "shipped"], [])
