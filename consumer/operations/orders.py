@@ -16,9 +16,11 @@ from adapters.store.orders import OrderRow
 from adapters.store.shops import ShopRow
 from adapters.store.transaction import Store
 from consumer.apply import OrderWriter
+from consumer.operations.calls import answer_in_words
 from consumer.operations.causes import cure
 from consumer.operations.errors import NotPossible, NotUnique, UnknownOrder, require_reason, require_shop
 from consumer.operations.explain import Explanation, explain
+from consumer.operations.instants import to_the_second
 from consumer.operations.questions import question
 from statemachine.commands import CommandKey, CommandKind, CommandState, Policy
 from statemachine.ends import can_be_settled
@@ -307,8 +309,14 @@ def _require_waiting_for_answer(order: OrderRow) -> None:
         raise NotPossible(
             f"{_name(order)} waits for no decision any more: it is {order.state}; {_how_to_withdraw(order)}"
         )
-    if is_pending(order.facts, last_answer(order.facts, CommandKind.ACCEPT)):
-        raise NotPossible(f"{_name(order)}: Mirakl has our answer already; a read has to show it first")
+    answer = last_answer(order.facts, CommandKind.ACCEPT)
+    if answer is not None and is_pending(order.facts, answer):
+        raise NotPossible(
+            f"{_name(order)}: Mirakl took an answer at {to_the_second(answer.at)} already (OR21 "
+            f"{answer_in_words(answer.carries, order.facts)}), and it cannot be changed. Only if a read that begins "
+            f"after {to_the_second(answer.proof_after)} still shows the order waiting, it can be answered once more. "
+            f"What was refused the customer has to order again. What was accepted: {_how_to_withdraw(order)}"
+        )
 
 
 def _how_to_withdraw(order: OrderRow) -> str:

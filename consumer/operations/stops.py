@@ -98,8 +98,18 @@ def _of_failed(one: Attention) -> str:
         return "after `orders settle`: the order counts as imported"
     kind = one.command
     call = f"{kind.operation} ({kind})" if kind else "the call"
-    more = ", or until Mirakl changes the order" if one.reason == Reason.IMPORT_REJECTED else ""
-    return f"{call} is not made again until `orders retry`{more}"
+    return f"{call} is not made again until `orders retry`{_NEW_ROUND.get((one.reason, kind), '')}"
+
+
+#: What makes a call once more that was refused or given up, beside a person (statemachine/plan.py: what it carries, and
+#: what it is based on).
+_NEW_ROUND: Final[Mapping[tuple[Reason, CommandKind | None], str]] = {
+    (Reason.ACCEPT_REJECTED, CommandKind.ACCEPT): "; if nobody answers, Mirakl refuses the order after its deadline",
+    (Reason.IMPORT_REJECTED, CommandKind.IMPORT): ", or until Mirakl changes the order",
+    (Reason.TRACKING_REJECTED, CommandKind.TRACK): ", or until the OMS reports another tracking",
+    (Reason.GAVE_UP, CommandKind.TRACK): ", or until the OMS reports another tracking",
+    (Reason.SHIPMENT_REJECTED, CommandKind.CONFIRM): ", or until Mirakl shows another tracking",
+}
 
 
 def _made_after(order: OrderRow, policy: Policy, holds: Sequence[Attention], now: datetime) -> list[str]:

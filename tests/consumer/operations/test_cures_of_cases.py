@@ -7,7 +7,7 @@ import pytest
 
 from consumer.operations.causes import AttentionReason
 from consumer.operations.errors import NotPossible
-from consumer.operations.orders import Act, find, new_facts
+from consumer.operations.orders import Act, decide, find, new_facts
 from statemachine.commands import CommandKind, Policy
 from statemachine.events import Trigger
 from statemachine.facts import (
@@ -102,6 +102,22 @@ def test_a_release_that_ends_nothing_says_how_the_reason_ends(desk: Desk) -> Non
     act = Act(DecisionKind.RELEASE, "ana", "agreed", desk.clock.now())
     with pytest.raises(NotPossible, match="nothing to release: quantity_missing ends in another way"):
         new_facts(desk.store, desk.row, act)
+
+
+def test_an_answer_after_ours_says_what_was_answered_and_that_it_stays(tmp_path: Path) -> None:
+    desk = Desk(tmp_path, Policy("hold"))
+    desk.shows("WAITING_ACCEPTANCE")
+    refuse = Act(DecisionKind.REFUSE, "ana", "sold out", desk.clock.now(), lines=["L1"])
+    decide(desk.store, desk.orders, desk.row, refuse, shops=["alpha"])
+    desk.work()
+    with pytest.raises(NotPossible) as error:
+        new_facts(desk.store, desk.row, Act(DecisionKind.ACCEPT, "ana", "found more", desk.clock.now()))
+    assert str(error.value) == (
+        "alpha O-1: Mirakl took an answer at 2026-03-01 12:00:00 UTC already (OR21 accepts L2 and refuses L1), and it "
+        "cannot be changed. Only if a read that begins after 2026-03-01 12:02:00 UTC still shows the order waiting, it "
+        "can be answered once more. What was refused the customer has to order again. What was accepted: to withdraw "
+        "it, `orders hold` keeps it from the OMS; then cancel or refund it in Mirakl's portal"
+    )
 
 
 def test_an_id_that_differs_in_case_only_is_named(desk: Desk) -> None:

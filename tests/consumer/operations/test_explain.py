@@ -337,6 +337,41 @@ def test_a_refused_call_says_what_makes_it_again(desk: Desk) -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("happens", "says"),
+    [
+        (
+            lambda d: d.apply(sent()),
+            "OR23 (send_tracking) is not made again until `orders retry`, or until the OMS reports another tracking",
+        ),
+        (
+            lambda d: d.apply(sent(number="")),
+            "OR24 (confirm_shipment) is not made again until `orders retry`, or until Mirakl shows another tracking",
+        ),
+    ],
+    ids=["tracking", "shipment"],
+)
+def test_a_refused_report_says_what_makes_it_again(desk: Desk, happens: Callable[[Desk], object], says: str) -> None:
+    desk.shows("SHIPPING")
+    desk.apply(spoke())
+    happens(desk)
+    desk.work(Rejected("OR23", "400", status=400))
+    desk.clock.advance(1)
+    desk.shows("SHIPPING")
+    assert says in desk.explain().happens_next
+
+
+def test_a_refused_answer_says_what_mirakl_does_by_itself(desk: Desk) -> None:
+    desk.shows("WAITING_ACCEPTANCE")
+    desk.work(Rejected("OR21", "400", status=400))
+    desk.clock.advance(1)
+    desk.shows("WAITING_ACCEPTANCE")
+    assert desk.explain().happens_next == (
+        "OR21 (accept_order) is not made again until `orders retry`; if nobody answers, Mirakl refuses the order after "
+        "its deadline"
+    )
+
+
 def test_an_order_without_an_edge_waits_for_an_upgrade(desk: Desk) -> None:
     desk.shows("SHIPPED")
     lost = replace(desk.row, attention=(StandingAttention(Reason.NO_EDGE, "shipped->new", since=desk.clock.now()),))

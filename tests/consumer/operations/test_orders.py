@@ -99,7 +99,7 @@ def test_an_answer_comes_too_late_after_the_acceptance(desk: Desk, kind: Decisio
 def test_a_decision_comes_too_late_once_mirakl_has_the_answer(desk: Desk) -> None:
     desk.shows("WAITING_ACCEPTANCE")
     desk.work()
-    with pytest.raises(NotPossible, match="Mirakl has our answer already"):
+    with pytest.raises(NotPossible, match="Mirakl took an answer at 2026-03-01 12:00:00 UTC already"):
         do(desk, DecisionKind.REFUSE)
 
 
