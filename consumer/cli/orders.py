@@ -133,7 +133,7 @@ def _decision(kind: DecisionKind) -> Callable[[Callable[..., dict[str, Any]]], N
             with opened(context, more["file"]) as session:
                 act = Act(kind, session.name_of(more["who"]), reason, session.clock.now(), **fields)
                 if order_id is None:
-                    rows = orders_of(session.store, all_of, more["shop"])
+                    rows = orders_of(session, all_of, more["shop"])
                     decide_all(session, rows, act, yes=more["yes"], prefix=partial(prefix_of, session))
                     return
                 row = find(session.store, order_id, more["shop"])

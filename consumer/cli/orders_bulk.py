@@ -8,10 +8,10 @@ from typing import Any
 import typer
 
 from adapters.store.orders import OrderRow
-from adapters.store.transaction import Store
-from consumer.cli.opening import Session, with_config
+from consumer.cli.at_work import note_no_worker
+from consumer.cli.opening import Session, config_option, with_config
 from consumer.cli.output import ask, note, print_results
-from consumer.operations.errors import NotPossible, NotUnique
+from consumer.operations.errors import NotPossible, NotUnique, UnknownOrder
 from consumer.operations.orders import Act, decide, find, question_of
 from statemachine.commands import Policy
 
@@ -19,15 +19,23 @@ from statemachine.commands import Policy
 STDIN = "-"
 
 
-def orders_of(store: Store, file: str, shop: str | None) -> list[OrderRow]:
-    """The orders that a file names. If one is not known, raises NotPossible; if two shops have one, NotUnique. Then
-    nothing is decided."""
+def orders_of(session: Session, file: str, shop: str | None) -> list[OrderRow]:
+    """The orders that a file names. Raises NotPossible if some are not known, else NotUnique if two shops have some.
+    The text names each of them, and says that nothing was decided."""
+    found: list[OrderRow] = []
+    errors: list[NotPossible | NotUnique] = []
     ids = ids_in(file, "order")
-    try:
-        return [find(store, one, shop) for one in ids]
-    except (NotPossible, NotUnique):
-        note(f"Nothing was decided about the {len(ids)} orders of the list.")
-        raise
+    for one in ids:
+        try:
+            found.append(find(session.store, one, shop))
+        except UnknownOrder as error:
+            errors.append(error.with_options(config_option(session.file)))
+        except (NotPossible, NotUnique) as error:
+            errors.append(error)
+    if errors:
+        kind = NotUnique if all(isinstance(one, NotUnique) for one in errors) else NotPossible
+        raise kind("\n".join([*map(str, errors), f"nothing was decided about the {len(ids)} orders of the list"]))
+    return found
 
 
 def ids_in(file: str, what: str) -> list[str]:
@@ -66,7 +74,9 @@ def decide_all(
     possible = [one for one in previews if not one.error]
     if possible:
         ask(f"{act.kind} {len(possible)} of {len(rows)} orders?", yes)
-    print_results([_decided(session, one, act) for one in previews], as_json=False)
+    decided = [_decided(session, one, act) for one in previews]
+    note_no_worker(session)
+    print_results(decided, as_json=False)
 
 
 def _preview(session: Session, row: OrderRow, act: Act, policy: Policy, prefix: str) -> _Preview:

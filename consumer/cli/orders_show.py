@@ -16,6 +16,7 @@ from adapters.store.commands import CommandRow
 from adapters.store.facts_json import facts_to_json
 from adapters.store.orders import OrderRow
 from consumer import config
+from consumer.cli.at_work import note_no_worker
 from consumer.cli.opening import Session, opened, with_config
 from consumer.cli.options import FILE, Config, Json, OfShop, OrderId, Raw
 from consumer.cli.output import cell, print_bytes, print_json, print_pairs, print_rows, text
@@ -118,6 +119,7 @@ def print_explanation(session: Session, row: OrderRow, as_json: bool = False) ->
     if as_json:
         print_json(_for_programs(found, row, policy) | external_ref | {"changed": changed})
         return
+    note_no_worker(session)
     pairs = _state(found, row, policy) | external_ref
     for number, one in enumerate(found.attention, start=1):
         pairs[f"attention {number}"] = f"{one.reason}, since {cell(one.since)} UTC"
@@ -199,7 +201,8 @@ def _in_words(summary: dict[str, Any]) -> dict[str, Any]:
     names = {"since": "needs you since", "entered_at": "in this state since", "updated_at": "changed"}
     times = {key: f"{cell(value)} UTC" for key, value in summary.items() if isinstance(value, datetime)}
     empty = {"deadline": "none", "attention": "none"}
-    return {names.get(key, key): times.get(key, value or empty.get(key)) for key, value in summary.items()}
+    shown = {key: times.get(key, value or empty.get(key)) for key, value in summary.items()}
+    return {names.get(key, key): value for key, value in shown.items() if value is not None}
 
 
 def _reason_row(one: AttentionReason) -> dict[str, Any]:

@@ -1,12 +1,13 @@
 """What a command prints: tables, pairs and JSON on standard output, errors and questions on standard error."""
 
 import json
+import re
 import shutil
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from itertools import zip_longest
-from textwrap import indent, wrap
+from textwrap import TextWrapper, indent
 from typing import Any, Final, NoReturn
 
 import typer
@@ -17,8 +18,8 @@ BAD_ANSWER: Final = 1
 BAD_USE: Final = 2
 
 
-#: Words up to this length stay whole in a table on a terminal.
-LONGEST_WHOLE_WORD: Final = 20
+#: Words up to this length stay whole in a table on a terminal, if there is room. The longest name of a reason has 27.
+LONGEST_WHOLE_WORD: Final = 27
 
 
 def fail(text: str, code: int) -> NoReturn:
@@ -39,8 +40,11 @@ def ask(question: str, yes: bool) -> None:
         return
     try:
         agreed = typer.confirm(printable(question), err=True)
-    except typer.Abort:  # the input ended, or Ctrl-C
-        typer.echo("\norderflow: there was no answer; with --yes nothing is asked", err=True)
+    except typer.Abort as error:  # the input ended, or Ctrl-C, which click keeps as the context
+        by_hand = isinstance(error.__context__, KeyboardInterrupt)
+        why = "" if by_hand else "there was no answer, so "
+        advice = "" if by_hand else "; with --yes nothing is asked"
+        typer.echo(f"\norderflow: {why}nothing was done{advice}", err=True)
         raise
     if not agreed:
         raise typer.Abort
@@ -100,7 +104,20 @@ def table(rows: Sequence[Mapping[str, Any]], columns: int | None) -> list[str]:
 
 
 def _folded(value: str, width: int) -> list[str]:
-    return [value] if len(value) <= width else wrap(value, width, break_on_hyphens=False)
+    return [value] if len(value) <= width else _Folding(width, break_on_hyphens=False).wrap(value)
+
+
+class _Folding(TextWrapper):
+    """Folds a text between words, and a word that is too long behind its underscores, if it has some."""
+
+    def _split(self, text: str) -> list[str]:
+        chunks = super()._split(text)
+        return [part for one in chunks for part in (_parts(one) if len(one) > self.width else [one])]
+
+
+def _parts(word: str) -> list[str]:
+    """The parts of a name, each with the underscore behind it."""
+    return re.findall(r"[^_]*_+|[^_]+", word)
 
 
 #: Between two columns.
@@ -110,14 +127,15 @@ _GAP: Final = "  "
 def _narrowed(widths: list[int], cells: Sequence[Sequence[str]], columns: int) -> list[int]:
     """Widths with which the table fits into a terminal of so many columns, if that is possible.
 
-    The widest column gives way first, as long as its words stay whole. If that is not enough, words are cut.
+    The widest column gives way first, as long as its words stay whole. If that is not enough, names are folded behind
+    their underscores. If that is not enough either, words are cut.
     """
-    whole = [
-        min(max(len(word) for value in column for word in (value.split() or [""])), LONGEST_WHOLE_WORD)
-        for column in zip(*cells, strict=True)
-    ]
+    words = [[word for value in column for word in (value.split() or [""])] for column in zip(*cells, strict=True)]
+    whole = [min(max(map(len, column)), LONGEST_WHOLE_WORD) for column in words]
+    parts = [[len(part) for word in column for part in _parts(word)] for column in words]
+    folded = [min(max(column, default=1), LONGEST_WHOLE_WORD) for column in parts]
     room = columns - len(_GAP) * (len(widths) - 1)
-    for least in (whole, [1] * len(widths)):
+    for least in (whole, folded, [1] * len(widths)):
         while sum(widths) > room and any(width > bound for width, bound in zip(widths, least, strict=True)):
             widest = max(range(len(widths)), key=lambda n: (widths[n] > least[n], widths[n]))
             widths[widest] -= 1

@@ -122,7 +122,9 @@ def shops_pause(
     who: Who = None,
     yes: Yes = False,
 ) -> None:
-    """Pause a shop's effects: its orders are still read and decided, but nothing is sent.
+    """Pause a shop's effects: its orders are still read and decided, but nothing is sent. Mirakl's deadlines go on.
+
+    Says before it asks how many calls wait from now on, by kind.
 
     \b
     Example:
@@ -130,7 +132,8 @@ def shops_pause(
     """
     with opened(context, file) as session:
         shops.require(session.store, shop)
-        ask(f"pause {only or 'every effect'} of {shop}?", yes)
+        calls = shops.waiting_calls(session.store, session.clock, shop, only)
+        ask(f"pause {only or 'every effect'} of {shop}: {_staying(calls)}?", yes)
         paused = shops.pause(session.store, session.clock, shop, only=only, who=session.name_of(who), why=reason)
         print_pairs(asdict(paused))
 
@@ -174,6 +177,13 @@ def shops_resume(
         print_json(asdict(resumed) | {"calls": [_for_programs(one) for one in calls]})
     else:
         print_pairs(asdict(resumed))
+
+
+def _staying(calls: Sequence[Backlog]) -> str:
+    """What a pause keeps from going out, until when, and what it does not stop."""
+    kinds = ", ".join(f"{one.live} {one.kind.operation} ({one.kind})" for one in calls)
+    stay = f"these calls stay, and all that come: {kinds}" if kinds else "no call waits now, and all that come stay"
+    return f"{stay}, until `shops resume`; decisions are kept, and Mirakl's deadlines go on"
 
 
 def _going_out(calls: Sequence[Backlog]) -> str:

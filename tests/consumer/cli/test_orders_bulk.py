@@ -33,11 +33,14 @@ SETTLE = ("orders", "settle", "--only", "quantity_exceeds_order", "--reason", "c
 
 
 def test_a_line_that_is_no_known_order_decides_nothing(three: Desk) -> None:
-    Path("ids").write_text("O-1\nO-9\n")
+    """The cause comes first, of every wrong id."""
+    Path("ids").write_text("O-8\nO-1\nO-9\n")
     result = run(*SETTLE, "--all-of", "ids", "--yes")
     assert result.exit_code == BAD_ANSWER
-    assert "there is no order O-9" in result.stderr
-    assert "Nothing was decided about the 2 orders of the list." in result.stderr
+    first, second, last = result.stderr.splitlines()
+    assert first.startswith("orderflow: there is no order O-8; `orderflow orders list --text O-8` looks for it")
+    assert second.startswith("orderflow: there is no order O-9")
+    assert last == "orderflow: nothing was decided about the 3 orders of the list"
     assert told() == {"O-1", "O-2", "O-3"}
 
 

@@ -67,6 +67,16 @@ def test_a_resumption_says_how_many_calls_go_out_and_which_are_past_their_deadli
     assert calls["nearest_deadline"] == "2026-03-01T11:00:00+00:00"
 
 
+def test_a_pause_says_how_many_calls_stay_and_what_goes_on(desk: Desk) -> None:
+    ends = "until `shops resume`; decisions are kept, and Mirakl's deadlines go on? [y/N]:"
+    asked = run("shops", "pause", "alpha", "--reason", "x", answers="n\n").stderr
+    assert f"pause every effect of alpha: no call waits now, and all that come stay, {ends}" in asked
+    desk.shows("SHIPPING")
+    asked = run("shops", "pause", "alpha", "--only", "import", "--reason", "x", answers="n\n").stderr
+    says = "pause import of alpha: these calls stay, and all that come: 1 POST /order (import_order)"
+    assert f"{says}, {ends}" in asked
+
+
 def test_a_switch_that_cannot_be_changed_is_a_bad_answer(desk: Desk) -> None:
     error = error_of("shops", "resume", "beta", "--reason", "x", "--yes", code=BAD_ANSWER)
     assert 'shops.beta.effects is "off" in the configuration' in error
@@ -81,7 +91,7 @@ def test_a_shop_that_is_not_known_is_named_before_anything_is_asked(desk: Desk) 
 def test_a_question_without_an_answer_says_how_it_is_avoided(desk: Desk) -> None:
     result = run("shops", "pause", "alpha", "--reason", "x", answers="")
     assert result.exit_code == BAD_ANSWER
-    assert "there was no answer; with --yes nothing is asked" in result.stderr
+    assert "there was no answer, so nothing was done; with --yes nothing is asked" in result.stderr
     assert "no answer" not in run("shops", "pause", "alpha", "--reason", "x", answers="n\n").stderr
 
 
