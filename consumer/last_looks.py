@@ -3,8 +3,9 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import partial
 
-from adapters.errors import BrokenOrders
+from adapters.errors import BrokenOrders, Cause, StoreUnavailable
 from adapters.ports import Clock
 from adapters.store import commands as command_rows
 from adapters.store import orders as order_rows
@@ -24,6 +25,13 @@ from statemachine.troubles import MESSAGES
 
 class LeaseLost(Exception):
     """The check just before the call failed: the lease is lost or ran out, or the command is not needed any more."""
+
+
+class OrderHeld(StoreUnavailable):
+    """Another transaction holds the order locked. Nothing was stored, and nothing waited."""
+
+    def __init__(self) -> None:
+        super().__init__("the order is locked", Cause.LOCKED)
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,25 +63,35 @@ class LastLooks:
         self._lease = lease
 
     def look(self, looks: Sequence[LastLook]) -> list[Exception | None]:
-        """Return for each call None, or why it must not be made: LeaseLost, BudgetSpent, or the error that storing this
-        look alone raises. Raises StoreUnavailable."""
+        """Return for each call None, or why it must not be made: LeaseLost, BudgetSpent, OrderHeld, or the error that
+        storing this look alone raises. Raises StoreUnavailable."""
         return halved(looks, self._look, self._store)
 
-    def _look(self, looks: Sequence[LastLook]) -> list[Exception | None]:
+    def wait_and_look(self, one: LastLook) -> None:
+        """Look once more after OrderHeld, and wait SHARED_LOCK_SECONDS for the lock: most are held for the time of a
+        batch. The thread that calls waits alone. Raises LeaseLost, BudgetSpent, BrokenOrders, StoreUnavailable."""
+        (error,) = halved([one], partial(self._look, waits=True), self._store)
+        if error is not None:
+            raise error
+
+    def _look(self, looks: Sequence[LastLook], *, waits: bool = False) -> list[Exception | None]:
         now = self._clock.now()
         with self._store.transaction(SHARED_LOCK_SECONDS) as tx:
-            quarantined = order_rows.lock_only(tx, {one.claim.order.key for one in looks})  # before the commands
-            if quarantined:
-                raise BrokenOrders(quarantined)
-            sending = [Sending(one.claim.command.id, one.claim.token, one.payload) for one in looks]
+            keys = {one.claim.order.key for one in looks}
+            found = order_rows.lock_only(tx, keys, skip_locked=not waits)  # before the commands
+            mine = [one for one in looks if waits or one.claim.order.key in found]
+            _refuse_quarantined(mine, found)
+            sending = [Sending(one.claim.command.id, one.claim.token, one.payload) for one in mine]
             held = command_rows.held(tx, sending, now)
-            spent = self._spend(tx, [one for one in looks if one.claim.command.id in held], now)
+            spent = self._spend(tx, [one for one in mine if one.claim.command.id in held], now)
             sent = [one for one in sending if one.command_id in held and one.command_id not in spent]
             marked = command_rows.mark_sending(tx, sent, now, lease=self._lease)
-            events = [event for one in looks if one.claim.command.id in marked for event in _events(one, now)]
+            events = [event for one in mine if one.claim.command.id in marked for event in _events(one, now)]
             applied = self._orders.apply_in(tx, events)
         self._orders.report(applied)
-        return [None if (key := one.claim.command.id) in marked else spent.get(key, LeaseLost()) for one in looks]
+        outcomes: dict[int, Exception | None] = {one.claim.command.id: LeaseLost() for one in mine}
+        outcomes |= spent | dict.fromkeys(marked)
+        return [outcomes.get(one.claim.command.id, OrderHeld()) for one in looks]
 
     def _spend(self, tx: Transaction, looks: Sequence[LastLook], now: datetime) -> dict[int, BudgetSpent]:
         """Take these calls from the budgets. Returns the calls that had none left, by the id of their command."""
@@ -88,6 +106,13 @@ class LastLooks:
             if ends_at is not None:
                 found |= {one.claim.command.id: BudgetSpent(account, ends_at) for one in calls[left:]}
         return found
+
+
+def _refuse_quarantined(looks: Sequence[LastLook], found: Mapping[int, str | None]) -> None:
+    """Raise BrokenOrders if one of these orders is quarantined, as `order_rows.lock_only` found them."""
+    orders = {(order := one.claim.order).key: (order.shop, order.order_id) for one in looks}
+    if quarantined := {orders[key]: kind for key, kind in found.items() if kind is not None}:
+        raise BrokenOrders(quarantined)
 
 
 def _events(one: LastLook, now: datetime) -> list[Event]:

@@ -33,7 +33,7 @@ from consumer.claims import Claims
 from consumer.faults import account_failed, judged
 from consumer.hooks import NO_HOOKS, Hooks
 from consumer.imports import READ_AGAIN_SECONDS, Outgoing, ReadsBusy, next_try_at, outgoing
-from consumer.last_looks import LastLook, LastLooks, LeaseLost
+from consumer.last_looks import LastLook, LastLooks, LeaseLost, OrderHeld
 from consumer.resting import Resting
 from consumer.results import Results
 from consumer.retry import Backoff, TryResult, after_failure
@@ -111,7 +111,9 @@ class Worker:
             per_account=calls_per_account,
         )
         self._claims = Together(self._claim, BATCH)
-        self._last_looks = Together(LastLooks(store, orders, shops, clock, lease).look, BATCH)
+        last_looks = LastLooks(store, orders, shops, clock, lease)
+        self._last_looks = Together(last_looks.look, BATCH)
+        self._wait_and_look = last_looks.wait_and_look
         self._results = Results(store, orders, clock, hooks)
         self._resting = Resting(store, orders, self.accounts, clock)
 
@@ -215,8 +217,13 @@ class Worker:
         return ()
 
     def _about_to_send(self, claim: Claim, sending: Outgoing | None = None) -> None:
-        """Check just before the call that it may still be made, and renew the lease. Raises LeaseLost, BudgetSpent."""
-        self._last_looks.do(LastLook(claim, sending))
+        """Check just before the call that it may still be made, and renew the lease. Raises LeaseLost, BudgetSpent,
+        StoreUnavailable."""
+        look = LastLook(claim, sending)
+        try:
+            self._last_looks.do(look)
+        except OrderHeld:
+            self._wait_and_look(look)
 
     # -- settle --------------------------------------------------------------------------------------------------
 

@@ -231,20 +231,20 @@ def _by_keys(*, is_sqlite: bool, skip_locked: bool) -> sa.Select[Any]:
     return mine.with_for_update(skip_locked=skip_locked)
 
 
-def lock_only(tx: Transaction, keys: Collection[int]) -> dict[tuple[str, str], str]:
-    """Lock rows in the order of their keys, without reading their facts.
+def lock_only(tx: Transaction, keys: Collection[int], *, skip_locked: bool = False) -> dict[int, str | None]:
+    """Lock rows as `lock_by_keys`, without reading their facts.
 
-    Returns the quarantined ones: the kind of the error, by shop and order id.
+    Returns by key the kind of the error for which an order is quarantined, or None.
     """
-    rows = tx.execute(_only(is_sqlite=tx.is_sqlite), bulk.numbers(keys)).all()
-    return {(row.shop, row.order_id): row.quarantine for row in rows if row.quarantine is not None}
+    rows = tx.execute(_only(is_sqlite=tx.is_sqlite, skip_locked=skip_locked), bulk.numbers(keys))
+    return {row.id: row.quarantine for row in rows}
 
 
 @cache
-def _only(*, is_sqlite: bool) -> sa.Select[Any]:
+def _only(*, is_sqlite: bool, skip_locked: bool) -> sa.Select[Any]:
     c = s.orders.c
-    mine = bulk.among(c.id, is_sqlite=is_sqlite)
-    return sa.select(c.shop, c.order_id, c.quarantine).where(mine).order_by(c.id).with_for_update()
+    mine = sa.select(c.id, c.quarantine).where(bulk.among(c.id, is_sqlite=is_sqlite)).order_by(c.id)
+    return mine.with_for_update(skip_locked=skip_locked)
 
 
 def quarantine(tx: Transaction, orders: Mapping[tuple[str, str], str], now: datetime) -> list[tuple[str, str]]:
