@@ -145,6 +145,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
             for one in chosen
         ]
     notes = Console(stderr=True)
+    for one in chosen:
+        if one.cannot_play:
+            notes.print(f"Not played: {one.name}: {one.cannot_play}", soft_wrap=True, markup=False)
+    playable = [one for one in chosen if not one.cannot_play]
+    if not playable:
+        return 1
     console = Console(width=None if sys.stdout.isatty() else FILE_WIDTH)
     if given.list:
         for one in chosen:
@@ -153,7 +159,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: sys.exit(130))  # on its way out it stops all that it started
     folder = new_folder()
-    results = play_all(chosen, folder, notes)
+    results = play_all(playable, folder, notes)
     passed = all(one.passed for one in results)
     if given.json:
         sys.stdout.write(json.dumps(as_json(results), indent=2) + "\n")

@@ -1,8 +1,13 @@
 """Sicknesses of the engines: PostgreSQL and Kafka hang, are slow, lock, or have no room left."""
 
+import os
+import pwd
+import subprocess
+import tempfile
 import threading
 from collections.abc import Callable
 from contextlib import suppress
+from pathlib import Path
 
 import psycopg
 from psycopg import sql
@@ -16,6 +21,8 @@ from tests.support import wait
 
 #: How many locked orders Mirakl shows changes of.
 LOCKED_CHANGES = 40
+#: The size of the disk that gets full. The journal of all that was played before has to fit on it.
+SMALL_DISK = "256m"
 
 
 def _database_frozen(service: Service) -> None:
@@ -96,6 +103,30 @@ def _locked_shop(service: Service) -> None:
     _holding("SELECT id FROM orders WHERE shop = 'alpha' FOR UPDATE")(service)
     for row in order_rows.latest(service.store, shop="alpha", states=["shipped"], limit=LOCKED_CHANGES):
         service.simulated.mirakl["alpha"].mark_received(row.order_id)
+
+
+def _run(*command: str) -> None:
+    subprocess.run(command, check=True, capture_output=True, timeout=10)
+
+
+def _full_disk(service: Service) -> None:
+    """Move the journal to a small file system, and fill that with a file. Only root may mount one."""
+    disk = Path(tempfile.mkdtemp(prefix="orderflow-disk-"))
+    service.held.callback(disk.rmdir)
+    owner = pwd.getpwnam("postgres")  # the server does not run as root
+    options = f"size={SMALL_DISK},mode=0700,uid={owner.pw_uid},gid={owner.pw_gid}"
+    _run("mount", "-t", "tmpfs", "-o", options, "tmpfs", str(disk))
+    service.held.callback(_run, "umount", str(disk))
+    connection = service.held.enter_context(service.database())
+    connection.execute(sql.SQL("CREATE TABLESPACE small LOCATION {}").format(sql.Literal(str(disk))))
+    service.held.callback(connection.execute, "DROP TABLESPACE small")
+    connection.execute("ALTER TABLE journal SET TABLESPACE small")
+    service.held.callback(connection.execute, "ALTER TABLE journal SET TABLESPACE pg_default")
+    filling = disk / "filling"
+    service.held.callback(filling.unlink)
+    with filling.open("wb", buffering=0) as file, suppress(OSError):
+        while True:
+            file.write(bytes(65_536))  # the last one is written in part
 
 
 _NO_DEAD_LETTER = Sign("no dead letter", lambda seen, _: not seen.grew("orderflow_dead_letters_total"))
@@ -196,6 +227,21 @@ ENGINES = (
         _with_settings("default_transaction_read_only=on"),
         touches=ALL_ORDERS,
         signs=(not_ready(), logged("loop_failed", cause="read_only"), _NO_DEAD_LETTER),
+    ),
+    Sickness(
+        "database-disk-full",
+        "the disk of PostgreSQL's journal",
+        "the disk of a table is full for more than a minute: loops wait, their cause is shown, and nothing is lost",
+        _full_disk,
+        seconds=75.0,
+        touches=ALL_ORDERS,
+        signs=(
+            metric('orderflow_loop_failing{cause="disk_full"'),
+            logged("loop_failing", cause="disk_full"),
+            _NO_DEAD_LETTER,
+        ),
+        recovery_seconds=90.0,
+        cannot_play="" if os.geteuid() == 0 else "it mounts a small disk, and only root may do that",
     ),
     Sickness(
         "database-table-locked",

@@ -69,6 +69,7 @@ class Sickness:
     brokers: int = 1  # how many it needs
     unseen: str = ""  # why nothing has to be seen
     short_seconds: float = 0.0  # how long it lasts in the short form; 0: it is not in it
+    cannot_play: str = ""  # why this user cannot play it on this machine
 
 
 # -- Signs ---------------------------------------------------------------------------------------------------------
