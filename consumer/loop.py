@@ -69,7 +69,7 @@ class Consumer:
         self._clock = clock
         self._hooks = hooks
         self._limit = limit or DeadLetterLimit(clock)
-        self._patience = Patience(BATCH)
+        self._patience = Patience(clock, BATCH)
         self._locked = LockedPartitions(
             clock,
             BATCH,
@@ -107,8 +107,7 @@ class Consumer:
             return 0
         except StoreUnavailable as error:
             self._seek_back()
-            if error.cause != Cause.LOCKED:
-                self._patience.failure(self._store.takes_a_small_write)
+            self._patience.failure(error.cause, self._store.takes_a_small_write)
             raise
         except BaseException:
             self._seek_back()  # these records were polled but not applied: the next poll has to return them again
@@ -295,7 +294,9 @@ class Consumer:
             blamed = self._locked.is_the_cause if error.cause == Cause.LOCKED else self._patience.is_the_cause
             if len(records) > 1 or not blamed(records[0].partition):
                 raise
-            applied, batch = self._stored_as_letter(records[0], f"store: {error.cause}")
+            self._passed(records, *self._stored_as_letter(records[0], f"store: {error.cause}"))
+            self._patience.was_the_cause()
+            return
         except Exception as error:
             found = self._orders.broken_of(error.orders) if isinstance(error, BrokenOrders) else {}
             if found:

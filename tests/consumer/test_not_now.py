@@ -23,7 +23,7 @@ from consumer.bootstrap import new_housekeeping
 from consumer.halving import MOST_WAITS, halved
 from consumer.housekeeping import BEHIND_EVERY_SECONDS, Housekeeping
 from consumer.locked import LONGEST_REST_SECONDS, TOO_LONG_SECONDS
-from consumer.patience import FAILURES
+from consumer.patience import APART_SECONDS, FAILURES
 from tests.consumer.rig import SNAPSHOTS, Rig
 
 STATES = sorted({state for each in vars(pg).values() if isinstance(state := getattr(each, "sqlstate", None), str)})
@@ -309,6 +309,44 @@ def test_a_lock_that_is_held_for_long_makes_the_batches_of_its_own_partition_sma
     (letter,) = dead_letter_rows.newest(rig.store)
     assert (letter.key, letter.detail) == (b"alpha:20-A", "store: locked")
     assert [rig.row(one).version for one in ids if one != "20-A"] == [2] * (len(ids) - 1)
+
+
+def turn_often(rig: Rig, seconds: float) -> None:
+    """Let the consumer try every second."""
+    for _ in range(round(seconds)):
+        with suppress(StoreUnavailable):
+            rig.consumer.turn(0)
+        rig.clock.advance(1)
+
+
+def writes_the_journal(statement: str, _parameters: Any) -> bool:
+    return statement.startswith("INSERT INTO journal")
+
+
+def test_a_full_disk_of_one_table_costs_no_record_though_a_small_write_succeeds(rig: Rig) -> None:
+    """The journal was on a disk of its own, and every record became a dead letter, one after the other."""
+    with refusing(rig, "53100", writes_the_journal):
+        turn_often(rig, 3 * APART_SECONDS)
+    assert dead_letter_rows.newest(rig.store) == []
+    rig.consume()
+    assert [rig.row(order_id).version for order_id in ("1-A", "2-A", "3-A")] == [1, 1, 1]
+
+
+def test_a_table_that_takes_no_rows_costs_one_record_in_five_minutes(rig: Rig) -> None:
+    with refusing(rig, "57014", writes_the_journal):
+        turn_often(rig, APART_SECONDS - 10)
+        assert [one.detail for one in dead_letter_rows.newest(rig.store)] == ["store: timeout"]
+    rig.consume()
+    assert len(dead_letter_rows.newest(rig.store)) == 1
+    assert sum(bool(order_rows.find(rig.store, order_id)) for order_id in ("1-A", "2-A", "3-A")) == 2
+
+
+def test_two_poison_records_behind_each_other_are_both_passed(rig: Rig) -> None:
+    both = [stores_an_event_of(order_id) for order_id in ("2-A", "3-A")]
+    with refusing(rig, "57014", lambda statement, parameters: any(holds(statement, parameters) for holds in both)):
+        turn_often(rig, 2 * APART_SECONDS)
+    assert len(dead_letter_rows.newest(rig.store)) == 2
+    assert rig.row("1-A").version == 1
 
 
 def test_while_no_write_succeeds_nothing_is_dead_lettered(rig: Rig) -> None:
