@@ -4,14 +4,17 @@
 
 Kafka, PostgreSQL, a remote that answers after 100 ms, and one process for each role run apart, for 50 shops. Snapshots
 of orders that wait for acceptance are published at 100 a second. P5 is the time from just before an event is published
-until the remote has read the head of its OR21. P6 is the resident memory of each process at the end, and the most that
-it had in the first half of the load: a role that grows has more at the end.
+until the remote has read the head of its OR21. Its floor is the same of a process that reads the same records, sends
+one request for each, and stores nothing (bare_wire.py); it runs before the roles start. P6 is the resident memory of
+each process at the end, beside what it had after half of the load: a role that grows has more at the end. Its lines of
+CPU say what one process of a role can take.
 """
 
 import subprocess
+import sys
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -27,6 +30,7 @@ from adapters.messages.snapshots import snapshot_event, snapshot_of
 from adapters.ports import NewRecord
 from adapters.store.transaction import Store
 from consumer.demo.fleet import Fleet
+from tests.bench import bare_wire
 from tests.bench.effects import MILLISECONDS, slow_remote
 from tests.bench.lines import Line
 from tests.bench.made import order_bytes
@@ -37,6 +41,10 @@ ROLES = ("web", "poller", "consumer", "worker")
 TOPICS = {"mirakl.order-snapshots": 4, "oms.order-events": 4, "orderflow.transitions": 4, "orderflow.dead-letters": 1}
 #: How long the processes may take to start, and the last requests to come.
 PATIENCE_SECONDS = 60.0
+#: The floor has a topic of its own, orders of its own, and this many seconds of load.
+FLOOR_TOPIC = "bench.floor"
+FLOOR_FIRST = 90_000_000
+FLOOR_SECONDS = 10
 _SETTINGS = """
 [store]
 url = "{database}"
@@ -85,14 +93,14 @@ class Requests:
         return False
 
 
-def _record(number: int) -> tuple[NewRecord, str]:
+def _record(number: int, topic: str = "mirakl.order-snapshots") -> tuple[NewRecord, str]:
     """A new order that waits for acceptance, and the path of the call that accepts it."""
     read_at = datetime.now(UTC)
     made = read_at - timedelta(minutes=1)
     raw = order_bytes(number, "WAITING_ACCEPTANCE", made, made)
     order_id, snapshot = snapshot_of(raw, read_at)
     event = snapshot_event(f"s{1 + number % SHOPS}", order_id, raw, snapshot.digest, read_at)
-    return record_of("mirakl.order-snapshots", event), f"/api/orders/{order_id}/accept"
+    return record_of(topic, event), f"/api/orders/{order_id}/accept"
 
 
 def _settings(folder: Path, database: str, servers: list[str], remote: str) -> Path:
@@ -110,7 +118,7 @@ def measure(folder: Path, seconds: int, tell: Callable[[str], None]) -> list[Lin
         tell("P5, P6: starting Kafka, PostgreSQL and one process for each role")
         kafka = Kafka.start(folder / "kafka_wire")
         stack.callback(kafka.stop)
-        kafka.create_topics(TOPICS)
+        kafka.create_topics(TOPICS | {FLOOR_TOPIC: bare_wire.PARTITIONS})
         postgres = Postgres.start(folder / "postgres_wire")
         stack.callback(postgres.stop)
         remote, process = stack.enter_context(slow_remote(MILLISECONDS, "--tell"))
@@ -119,44 +127,78 @@ def measure(folder: Path, seconds: int, tell: Callable[[str], None]) -> list[Lin
         store = Store(postgres.url)
         store.migrate()
         store.close()
+        log = KafkaLog(lambda: {"bootstrap_servers": kafka.bootstrap_servers})
+        stack.callback(log.close)
+        tell("P5: the floor")
+        floor = _floor(log, kafka.bootstrap_servers[0], remote, requests)
         fleet = Fleet(path, folder)
         stack.callback(fleet.stop)
         fleet.start(dict.fromkeys(ROLES, 1))
-        log = KafkaLog(lambda: {"bootstrap_servers": kafka.bootstrap_servers})
-        stack.callback(log.close)
         for number in range(SHOPS):  # the first orders of each shop wait for the start, and for the catalogues
             log.publish([_record(number)[0]])
         assert requests.came([_record(number)[1] for number in range(SHOPS)]), fleet.logs()[-2000:]
         published: dict[str, float] = {}
         halves: list[dict[str, float]] = []
+        began, cpu = time.monotonic(), _cpu_seconds(fleet)
         for half in range(2):
             tell(f"P5, P6: {seconds} s of load, half {half + 1}")
             _load(log, SHOPS + half * (seconds // 2) * PER_SECOND, seconds // 2, published)
             halves.append({name: _megabytes(member.process.pid) for name, member in fleet.members.items()})
+        took, used = time.monotonic() - began, _cpu_seconds(fleet)
         missing = [] if requests.came(list(published)) else sorted(published.keys() - requests.at.keys())
         assert not missing, f"{missing[:5]} are missing: {fleet.logs()[-2000:]}"
-    waited = [(requests.at[one] - at) * 1000 for one, at in published.items()]
-    of_100 = quantiles(waited, n=100)
-    what = f"event to request at {PER_SECOND}/s, processes apart, {len(waited):,} calls"
+    p50, p99 = _waited(requests, published)
+    what = f"event to request at {PER_SECOND}/s, processes apart, {len(published):,} calls"
+    peer = "one process that stores nothing"
     found = [
-        Line("P5", f"{what}: p50", "ms", [of_100[49]]),
-        Line("P5", f"{what}: p99", "ms", [of_100[98]], to_reach="ours < 250"),
+        Line("P5", f"{what}: p50", "ms", [p50], peer, [floor[0]]),
+        Line("P5", f"{what}: p99", "ms", [p99], peer, [floor[1]], "ours < 250"),
     ]
     for name, first in halves[0].items():
         role = fleet.members[name].role
         what = f"memory of {role}, {SHOPS} shops, after {seconds} s of load"
         found.append(Line("P6", what, "MB", [halves[1][name]], "after half of it", [first], "ours < 150"))
+        cores = (used[name] - cpu[name]) / took
+        found.append(Line("P6", f"CPU of {role}, {SHOPS} shops, {PER_SECOND} events a second", "cores", [cores]))
     return found
 
 
-def _load(log: KafkaLog, first: int, seconds: int, published: dict[str, float]) -> None:
+def _floor(log: KafkaLog, server: str, remote: str, requests: Requests) -> tuple[float, float]:
+    """The median and the 99th of 100 parts of the time from an event to its request, without the service, in ms."""
+    command = [sys.executable, "-m", "tests.bench.bare_wire", server, FLOOR_TOPIC, remote]
+    published: dict[str, float] = {}
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        try:
+            assert process.stdout is not None and process.stdout.readline()
+            _load(log, FLOOR_FIRST, FLOOR_SECONDS, published, FLOOR_TOPIC)
+            assert requests.came(list(published)), "the floor made too few requests"
+        finally:
+            process.terminate()
+    return _waited(requests, published)
+
+
+def _waited(requests: Requests, published: Mapping[str, float]) -> tuple[float, float]:
+    """The median and the 99th of 100 parts of the time from the publication to the request, in ms."""
+    of_100 = quantiles([(requests.at[one] - at) * 1000 for one, at in published.items()], n=100)
+    return of_100[49], of_100[98]
+
+
+def _load(
+    log: KafkaLog, first: int, seconds: int, published: dict[str, float], topic: str = "mirakl.order-snapshots"
+) -> None:
     """Publish orders at an even pace, and note when each was published."""
     began = time.monotonic()
     for number in range(seconds * PER_SECOND):
         time.sleep(max(0.0, began + number / PER_SECOND - time.monotonic()))
-        record, path = _record(first + number)
+        record, path = _record(first + number, topic)
         published[path] = time.time()
         log.publish([record])
+
+
+def _cpu_seconds(fleet: Fleet) -> dict[str, float]:
+    """The CPU time of each process until now."""
+    times = {name: psutil.Process(member.process.pid).cpu_times() for name, member in fleet.members.items()}
+    return {name: one.user + one.system for name, one in times.items()}
 
 
 def _megabytes(pid: int) -> float:
