@@ -160,6 +160,13 @@ def test_the_roles_together_have_the_series_of_a_process_with_all_of_them() -> N
     assert counted(of_roles(["web"])) < apart
 
 
+def test_a_process_has_no_transitions_that_another_role_counts() -> None:
+    """They are most of what 50 shops export: 81 for each shop."""
+    name = "orderflow_transitions_total"
+    moves_of = {role: {one for one in counted(of_roles([role])) if one[0] == name} for role in ROLES}
+    assert (moves_of["poller"], moves_of["web"], moves_of["consumer"] & moves_of["worker"]) == (set(), set(), set())
+
+
 @pytest.mark.parametrize("role", ROLES)
 def test_gauges_by_which_an_alert_finds_that_a_role_is_missing_are_in_every_process(role: str) -> None:
     """OrdersPollStale, OrdersNoLeader, OrdersPollerAbsent, OrdersNoConsumer and OrdersRoleMissing read them."""
