@@ -122,6 +122,9 @@ class Line:
     quantity: int | None = 1  # pieces; None if Mirakl names no number
     withdrawn: Withdrawn = Withdrawn.NONE
     shipped: bool = False  # Mirakl shows a shipped_date
+    #: When its cancelations and refunds were created, the oldest first. Empty: none, or not known, because an earlier
+    #: version stored the read.
+    withdrawn_at: tuple[datetime, ...] = ()
 
     @property
     def is_owed(self) -> bool:

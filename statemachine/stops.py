@@ -8,12 +8,14 @@ from collections.abc import Collection, Iterator
 from datetime import datetime
 from typing import Final
 
-from statemachine.commands import Policy
+from statemachine.commands import CommandKind, Policy
 from statemachine.facts import (
     AFTER_SHIPPING,
     DEBIT,
     EPOCH,
     PAY_ON_ACCEPTANCE,
+    PAY_ON_DELIVERY,
+    PAY_ON_DUE_DATE,
     PAY_ON_SHIPMENT,
     VOUCHED,
     WITHDRAWN_OF,
@@ -26,11 +28,12 @@ from statemachine.facts import (
     age_of,
 )
 from statemachine.in_oms import has_left, is_confirmed_by_us, left_at
+from statemachine.occurrences import is_kept
 from statemachine.payloads import what_oms_got
-from statemachine.readings import is_ended_everywhere
+from statemachine.readings import is_ended_everywhere, last_answer
 from statemachine.reason_of_order import Attention
 from statemachine.reasons import Reason
-from statemachine.settled import is_settled_as_added, settled_pieces
+from statemachine.settled import is_settled_as_added, settle_of_line, settled_pieces
 
 PAYMENT: Final = "payment awaited"
 SHIPPED: Final = "shipped"
@@ -120,14 +123,18 @@ def is_put_back(facts: Facts) -> bool:
 
 
 def left_though_taken_back(facts: Facts, line: Line) -> bool:
-    """Whether the line left, and a read before the shipment showed it taken back, all or a part, and no person settled
+    """Whether the line left, and Mirakl had taken it back before the shipment, all or a part, and no person settled
     that since.
 
-    What comes back after the delivery does not count. Where Mirakl debits after the shipment, a read in the debit may
-    be the first that shows it: then only what was shown before the goods left counts.
+    What comes back after the delivery does not count. A read before the shipment may show it, or a later one may tell
+    that it was so before (`_taken_back_unread`). Where Mirakl debits after the shipment, a read in the debit may be the
+    first that shows it: then only what was shown before the goods left counts.
     """
-    if not (facts.stops and has_left(facts, line)):  # most orders have none; this saves time
+    may_be = facts.stops or line.withdrawn_at or line.state == "CANCELED"  # of most orders none; this saves time
+    if not (may_be and has_left(facts, line)):
         return False
+    if _taken_back_unread(facts, line):
+        return True
     left = left_at(facts, line)
     debit_comes_first = facts.snapshot is not None and facts.snapshot.workflow in ("", PAY_ON_ACCEPTANCE)
     return any(
@@ -135,6 +142,38 @@ def left_though_taken_back(facts: Facts, line: Line) -> bool:
         for at in _stopped_since_import(facts, TAKEN_BACK + line.id, _IN_PART + line.id)
         if debit_comes_first or at <= left
     )
+
+
+def _taken_back_unread(facts: Facts, line: Line) -> bool:
+    """Whether Mirakl took the line back, all or a part, after the import and before the shipment, as the newest read
+    tells. OR24 goes out without a read, so no read before the shipment need have shown it.
+
+    Each refund and each cancelation has a date of its own. A line in CANCELED was not delivered, because what comes
+    back after that is refunded; but where Mirakl debits long after the shipment, it may be canceled, and only the date
+    tells.
+    """
+    got = what_oms_got(facts)
+    if not got or facts.snapshot is None:
+        return False
+    if line.state == "CANCELED" and facts.snapshot.workflow not in (PAY_ON_DELIVERY, PAY_ON_DUE_DATE):
+        return True
+    return any(
+        _is_since(TAKEN_BACK, at, got[0]) and at <= _shipped_at(facts, line) and not _is_settled(facts, line, at)
+        for at in line.withdrawn_at
+    )
+
+
+def _shipped_at(facts: Facts, line: Line) -> datetime:
+    """When Mirakl took our OR24, or else when the OMS last reported that more of the line left."""
+    answer = last_answer(facts, CommandKind.CONFIRM)
+    return answer.at if answer else left_at(facts, line)
+
+
+def _is_settled(facts: Facts, line: Line, at: datetime) -> bool:
+    """Whether a person settled how much of the line is to be sent, and a read that began at this time or later was
+    known then."""
+    settle = settle_of_line(facts, at, line.id)
+    return settle is not None and (settle.seen.read_at >= at or not is_kept(settle.seen))
 
 
 def line_stopped_at(facts: Facts, line: Line) -> datetime | None:

@@ -40,6 +40,7 @@ class MiraklAmount(Message):
     """What one cancelation or one refund takes of the price of a line. The quantity beside it is only informative."""
 
     amount: Amount = None
+    created_date: Instant = None
 
 
 def _listed(value: object) -> object:
@@ -164,7 +165,12 @@ def _line_of(line: MiraklLine, *, fully_refunded: bool) -> Line:
         quantity=line.quantity,
         withdrawn=Withdrawn.WHOLE if fully_refunded else _withdrawn_of(line),
         shipped=line.shipped_date is not None,
+        withdrawn_at=_created(*line.cancelations, *line.refunds),
     )
+
+
+def _created(*amounts: MiraklAmount) -> tuple[datetime, ...]:
+    return tuple(sorted({one.created_date for one in amounts if one.created_date is not None}))
 
 
 def _withdrawn_of(line: MiraklLine) -> Withdrawn:

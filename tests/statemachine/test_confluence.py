@@ -105,6 +105,7 @@ def snapshots(draw: st.DrawFn, life: Life) -> Event:
                     (Line("L1", "", "MUG", 1, Withdrawn.PRICE),),
                     (Line("L1", "INCIDENT_OPEN", "MUG", 2), Line("L2", "LOST_IN_SPACE", "TEE")),
                     (Line("L1", "CANCELED", "MUG", 2),),
+                    (Line("L1", "", "MUG", 2, Withdrawn.PART, withdrawn_at=(at(3), at(90))),),
                 )
             )
         ),

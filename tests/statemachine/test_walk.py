@@ -14,6 +14,8 @@ from statemachine.facts import (
     AFTER_SHIPPING,
     DEBIT,
     KNOWN_STATES,
+    PAY_ON_DELIVERY,
+    PAY_ON_DUE_DATE,
     PAY_ON_SHIPMENT,
     VOUCHED,
     DecisionKind,
@@ -50,7 +52,7 @@ def lost(seed: int) -> str:
         if result is EventResult.NO_EDGE and not may_miss and walk.wanted not in BACK:
             return f"history {seed}: no edge from {walk.state} to {walk.wanted}\n" + "\n".join(walk.steps)
         lost_now = silent(walk) if walk.steps and not walk.state.is_at_its_end else ""
-        why = harmful(walk) or forgotten(walk) or unnoticed(walk) or lost_now
+        why = harmful(walk) or forgotten(walk) or unnoticed(walk) or left_silently(walk) or lost_now
         if why:
             return f"history {seed}: {why} in {walk.state}\n" + "\n".join(walk.steps)
     return untimely(walk)
@@ -153,6 +155,27 @@ def unnoticed(walk: Walk) -> str:
         return ""
     expected = {Reason.WITHDRAWN_AFTER_IMPORT, Reason.NO_EDGE}
     return "" if expected & {one.reason for one in walk.plan.attention} else f"goods left unnoticed: {left}"
+
+
+def left_silently(walk: Walk) -> str:
+    """What is wrong if a canceled line left with a shipped order, and no person was asked about a line. Empty: nothing
+    is.
+
+    The canceled line may have been read for the first time after the shipment.
+    """
+    facts, snapshot, got = walk.facts, walk.facts.snapshot, what_oms_got(walk.facts)
+    if walk.state is not State.SHIPPED or snapshot is None or snapshot.workflow in (PAY_ON_DELIVERY, PAY_ON_DUE_DATE):
+        return ""
+    canceled = [line.id for line in snapshot.lines if line.state == "CANCELED" and not line.shipped]
+    made = [line for line in canceled if got and all(dict(one.items).get(line) for one in got)]
+    of_parts = {(part.oms_id, part.lines) for part in facts.parts}
+    has_all = len(of_parts) == 1 and all({*made} <= {*lines} for _, lines in of_parts)
+    left = [one for one in facts.dispatches if one.covers == "order" and one.oms_id in {part for part, _ in of_parts}]
+    told_otherwise = facts.cancellations or any(one.items or one.oms_id == VOUCHED for one in facts.dispatches)
+    asked = any(one.kind is DecisionKind.SETTLE for one in facts.decisions)
+    if not (made and has_all and left) or told_otherwise or asked or walk.is_told(Reason.NO_EDGE):
+        return ""
+    return "" if walk.is_told(Reason.LINES_CANCELED_AFTER_IMPORT) else f"nobody is told that {made} left"
 
 
 def never_made(facts: Facts, snapshot: Snapshot) -> list[str]:

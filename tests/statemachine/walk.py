@@ -231,12 +231,16 @@ class Walk:
         changed = self.random.choice(
             (
                 replace(line, state=self.random.choice(states)),
-                replace(line, withdrawn=self.random.choice(tuple(Withdrawn))),
+                self._taken(line, self.random.choice(tuple(Withdrawn))),
                 replace(line, quantity=self.random.choice((None, 0, 1, 2, 3))),
                 replace(line, shipped=not line.shipped),
             )
         )
         self.lines = (*self.lines[:n], changed, *self.lines[n + 1 :])
+
+    def _taken(self, line: Line, withdrawn: Withdrawn) -> Line:
+        dates = (*line.withdrawn_at, at(self.now)) if withdrawn else ()
+        return replace(line, withdrawn=withdrawn, withdrawn_at=dates)
 
     def _centre(self) -> None:
         if self.random.random() < 0.5:

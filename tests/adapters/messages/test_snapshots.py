@@ -195,6 +195,17 @@ def test_what_refunds_and_cancelations_took_of_a_line(line: dict[str, object], w
     assert snapshot.lines[0].needs_decision is (withdrawn is Withdrawn.PART)
 
 
+def test_when_a_line_was_taken_back_is_read() -> None:
+    line = {
+        "order_line_id": "L1",
+        "refunds": [{"created_date": "2026-03-02T10:00:00Z"}, {"created_date": "2026-03-01T09:00:00Z"}, {}, "odd"],
+        "cancelations": [{"created_date": "2026-03-01T09:00:00Z"}, {"created_date": "soon"}],
+    }
+    _, snapshot = snapshot_of(order(order_lines=[line, {"order_line_id": "L2"}]), NOW)
+    dates = (datetime(2026, 3, 1, 9, tzinfo=UTC), datetime(2026, 3, 2, 10, tzinfo=UTC))
+    assert [one.withdrawn_at for one in snapshot.lines] == [dates, ()]
+
+
 @pytest.mark.parametrize("quantity", ["1_0", True, False, " ", "1.5", "-1", [], None, "٣x"])
 def test_a_quantity_that_is_no_number_is_not_known(quantity: object) -> None:
     _, snapshot = snapshot_of(order(order_lines=[{"order_line_id": "L1", "quantity": quantity}]), NOW)
