@@ -469,6 +469,8 @@ class Facts(KeepsAnswers):
     not_shown: tuple[NotShown, ...] = ()
     #: The newest read before the shipment. None while that is the newest read, and if it is not known.
     last_open: LastOpen | None = None
+    #: The oldest read that shows the order shipped. None while that is the newest read, and if it is not known.
+    first_shipped: LastOpen | None = None
     #: Values that reads before the shipment showed and the newest of these reads does not show (other_values.py).
     other_values: tuple[Shown, ...] = ()
     #: (Mirakl's state, the earliest start of a read that showed it), of the two states in which the seller has to act.

@@ -17,7 +17,7 @@ from statemachine.facts import (
     Facts,
     Line,
 )
-from statemachine.other_values import shown_since
+from statemachine.other_values import shown_since, values_between
 from statemachine.parcels import sent_more_at
 from statemachine.payloads import what_oms_got
 from statemachine.readings import (
@@ -93,9 +93,9 @@ def is_to_be_sent(facts: Facts, line: Line) -> bool:
 
 
 def changed_contents(facts: Facts) -> dict[str, str]:
-    """The contents (`Handover.contents`) of which the newest read before the shipment shows another than the OMS has or
-    may have, each with the digest of what the OMS has: of what it got, or of the newest settle since, because a person
-    who settles a change has told the OMS.
+    """The contents (`Handover.contents`) of which the read that is compared shows another than the OMS has or may have,
+    each with the digest of what the OMS has: of what it got, or of the newest settle since, because a person who
+    settles a change has told the OMS.
 
     If reads since showed another value that no person settled, the OMS may have that one, so the content is named too.
     """
@@ -105,7 +105,7 @@ def changed_contents(facts: Facts) -> dict[str, str]:
     for got in what_oms_got(facts):
         has = dict(got.contents) | settled_contents(facts, got.at)
         found |= {name: has[name] for name, digest in now.items() if has.get(name, digest) != digest}
-        again = {one.name for one in facts.other_values} & has.keys() & now.keys() - found.keys()
+        again = {one.name for one in values_between(facts)} & has.keys() & now.keys() - found.keys()
         found |= {
             name: has[name]
             for name in sorted(again)

@@ -8,7 +8,7 @@ facts.py (`newer`) says which one it is (docs/rules.md 2).
 from dataclasses import fields, replace
 from typing import Any, Final
 
-from statemachine.before_shipment import last_open
+from statemachine.before_shipment import first_shipped, last_open
 from statemachine.facts import (
     AFTER_SHIPPING,
     DEBIT,
@@ -57,6 +57,7 @@ def join(one: Facts, other: Facts) -> Facts:
         baseline=min((known.baseline for known in (one, other) if known.baseline is not None), default=None),
         not_shown=not_shown(newest, one, other),
         last_open=last_open(newest, one, other),
+        first_shipped=first_shipped(newest, one, other),
         other_values=other_values(one, other),
         seen=_least(one.seen, other.seen),
         stops=_largest(one.stops, other.stops),

@@ -10,7 +10,8 @@ newest read before the shipment are left out, so an order that never changed kee
 from collections.abc import Iterable, Iterator
 from typing import Final
 
-from statemachine.before_shipment import PIECES, compared, is_before_shipment
+from statemachine.asked_once import asked_once
+from statemachine.before_shipment import PIECES, compared, is_before_shipment, newest_open
 from statemachine.facts import EPOCH, MESSAGES, WITHDRAWN_OF, Decision, Facts, Handover, Snapshot, age_of
 from statemachine.occurrences import Begun, age_of_kept
 from statemachine.reads_kept import LastOpen, Shown
@@ -25,7 +26,7 @@ def other_values(one: Facts, other: Facts) -> tuple[Shown, ...]:
     first, second = one.snapshot, other.snapshot
     if first is None or second is None or (not kept and _show_same(first, second)):  # of most joins; this saves time
         return tuple(sorted(kept))
-    lasts = [last for facts in (one, other) if _is_by_this_version(facts) and (last := compared(facts))]
+    lasts = [last for facts in (one, other) if _is_by_this_version(facts) and (last := newest_open(facts))]
     if len(lasts) < 2:
         return tuple(sorted(kept))
     shown = [_values(last) for last in lasts]
@@ -74,13 +75,23 @@ def _two_of_each(shown: Iterable[Shown]) -> Iterator[Shown]:
 def shown_since(facts: Facts, name: str, got: Handover, settle: Decision | None) -> list[str]:
     """The other values of this name that reads showed after the one that the payload was made of. `settle`: the newest
     settle of a change of it, which covers what was known then."""
-    if not facts.other_values:  # most orders have none; this saves time
-        return []
     return [
         one.value
-        for one in facts.other_values
+        for one in values_between(facts)
         if one.name == name and _is_since(one, got) and not (settle and Begun(one).is_known_to(settle))
     ]
+
+
+@asked_once
+def values_between(facts: Facts) -> tuple[Shown, ...]:
+    """The other values, and those of the newest read before the shipment that the first read after it shows otherwise,
+    if that one is compared with what the OMS got."""
+    last, shown = newest_open(facts), compared(facts)
+    if last is None or shown is None or last is shown:
+        return facts.other_values
+    now = dict(shown.contents)
+    between = (Shown(name, one, *age_of_kept(last)) for name, one in _values(last).items() if now.get(name, one) != one)
+    return tuple(sorted({*facts.other_values, *between}))
 
 
 def _is_since(one: Shown, got: Handover) -> bool:

@@ -17,7 +17,8 @@ class NotShown:
 
 @dataclass(frozen=True, slots=True, order=True)
 class LastOpen:
-    """The newest read before the shipment (before_shipment.py). The first five fields are its age (`age_of`)."""
+    """The newest read before the shipment, or the oldest one after it (before_shipment.py). The first five fields are
+    its age (`age_of`)."""
 
     updated_at: datetime
     rank: int

@@ -2,8 +2,10 @@
 
 from collections.abc import Iterable
 
+from statemachine.before_shipment import newest_open, oldest_shipped
 from statemachine.events import Trigger
 from statemachine.facts import Facts, Handover, Snapshot, newer
+from statemachine.reads_kept import LastOpen
 
 
 def surplus_reads(events: Iterable[tuple[Trigger, Facts]]) -> frozenset[str]:
@@ -11,12 +13,15 @@ def surplus_reads(events: Iterable[tuple[Trigger, Facts]]) -> frozenset[str]:
     the order, in the sequence in which they were applied.
 
     Something rests on the newest read, on the newest one at each call, report of the OMS and decision, and on the read
-    of the baseline (`Facts.baseline`). If Mirakl shows a state that we do not know, the newest read with a state that
+    of the baseline (`Facts.baseline`). Also on the first read after the shipment, if it shows that the parcel goes
+    elsewhere than the newest read before it shows (before_shipment.py). If Mirakl shows a state that we do not know, the newest read with a state that
     we know counts beside it, because predicates use that one.
     """
     known: Snapshot | None = None
     unknown: Snapshot | None = None
     baseline: tuple[Handover, str] | None = None
+    before: LastOpen | None = None
+    first: LastOpen | None = None
     shown, kept = set[str](), set[str]()
     for trigger, new in events:
         if trigger not in (Trigger.SNAPSHOT, Trigger.CLOCK):
@@ -26,7 +31,11 @@ def surplus_reads(events: Iterable[tuple[Trigger, Facts]]) -> frozenset[str]:
         if new.baseline is not None and new.snapshot is not None:
             mine = (new.baseline, new.snapshot.digest)
             baseline = mine if baseline is None else min(baseline, mine)
+        before = max(filter(None, (before, newest_open(new))), default=None)
+        first = min(filter(None, (first, oldest_shipped(new))), default=None)
     kept |= _digests(known, unknown) | ({baseline[1]} if baseline else set())
+    if before and first and {*first.contents} - {*before.contents}:
+        kept.add(first.digest)
     return frozenset(shown - kept)
 
 

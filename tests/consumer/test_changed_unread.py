@@ -8,6 +8,7 @@ import pytest
 
 from adapters.simulators.mirakl import changes
 from consumer.operations import orders as operations
+from consumer.operations.changed import changed_values
 from statemachine.facts import PAY_ON_DELIVERY, DecisionKind
 from tests.consumer.in_oms_hands import decide, details, tell
 from tests.consumer.rig import Rig
@@ -176,4 +177,88 @@ def test_a_line_that_the_oms_canceled_did_not_leave(rig: Rig) -> None:
     decide(rig, DecisionKind.SETTLE, "oms_canceled")
     cancel(rig)
     ships(rig)
+    assert shown(rig) == {}
+
+
+# -- Where the parcel goes ---------------------------------------------------------------------------------------
+
+ADDRESS = "changed_after_import"
+
+
+def street(name: str) -> Change:
+    return lambda rig: changes.set_address(rig.mirakl["alpha"], "1-A", street_1=name)
+
+
+def pick_up_point(rig: Rig) -> None:
+    changes.set_fields(rig.mirakl["alpha"], "1-A", "customer", shipping_pudo_id="P9")
+
+
+def remove(rig: Rig) -> None:
+    """Mirakl removes the customer's data."""
+    changes.set_address(rig.mirakl["alpha"], "1-A", street_1="removed", lastname="removed")
+
+
+@pytest.mark.parametrize(
+    ("change", "field", "value"),
+    [(street("95 Canary Row"), "street_1", "95 Canary Row"), (pick_up_point, "", "P9")],
+    ids=["address", "pick-up point"],
+)
+def test_where_the_parcel_should_have_gone_is_on_the_list_until_a_person_settles_it(
+    rig: Rig, change: Change, field: str, value: str
+) -> None:
+    told = shipped_after(rig, change)
+    assert list(told) == [ADDRESS]
+    explanation = operations.explanation(rig.store, rig.row(), rig.policies["alpha"], rig.clock.now())
+    assert explanation.attention[0].cure.startswith("The goods have left. Compare both.")
+    changes.put_in_state(rig.mirakl["alpha"], "1-A", "RECEIVED")
+    remove(rig)
+    assert shown(rig) == told
+    rig.pass_time(days=2)
+    assert [(one.field, one.mirakl) for one in changed_values(rig.store, rig.row())] == [(field, value)]
+    decide(rig, DecisionKind.SETTLE, ADDRESS)
+    assert shown(rig) == {}
+
+
+def test_data_that_mirakl_removed_before_the_first_read_after_the_shipment_need_nobody(rig: Rig) -> None:
+    rig.imported()
+    ships(rig)
+    rig.clock.advance(2 * 86400)
+    remove(rig)
+    assert shown(rig) == {}
+
+
+def test_what_the_shipment_itself_may_change_needs_nobody(rig: Rig) -> None:
+    def edit(rig: Rig) -> None:
+        rig.mirakl["alpha"].post_message("1-A", "Canary asks where the parcel is.")
+        fields = [{"code": "parcel", "type": "STRING", "value": "T1"}]
+        changes.set_fields(rig.mirakl["alpha"], "1-A", order_additional_fields=fields)
+
+    assert shipped_after(rig, edit) == {}
+
+
+def test_an_address_that_changes_back_before_the_first_read_stays_on_the_list(rig: Rig) -> None:
+    rig.imported(lines=2)
+    old = rig.mirakl["alpha"].order("1-A")["customer"]["shipping_address"]["street_1"]
+    street("95 Canary Row")(rig)
+    rig.poll(60)
+    assert rig.attention() == [ADDRESS]
+    rig.clock.advance(60)
+    street(old)(rig)
+    ships(rig)
+    assert list(shown(rig)) == [ADDRESS]
+    decide(rig, DecisionKind.SETTLE, ADDRESS)
+    assert shown(rig) == {}
+
+
+def test_an_address_that_changes_once_more_after_its_settle_is_on_the_list_again(rig: Rig) -> None:
+    rig.imported(lines=2)
+    street("95 Canary Row")(rig)
+    rig.poll(60)
+    decide(rig, DecisionKind.SETTLE, ADDRESS)
+    assert rig.attention() == []
+    rig.clock.advance(60)
+    street("96 Canary Row")(rig)
+    ships(rig)
+    assert list(shown(rig)) == [ADDRESS]
+    decide(rig, DecisionKind.SETTLE, ADDRESS)
     assert shown(rig) == {}

@@ -7,8 +7,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from adapters.store.facts_json import facts_from_json, facts_to_json
-from statemachine.before_shipment import compared, contents_of, is_before_shipment
-from statemachine.facts import EPOCH, PAY_ON_DUE_DATE, PAY_ON_SHIPMENT, Facts, Line, Snapshot, age_of
+from statemachine.before_shipment import compared, contents_of, is_before_shipment, oldest_shipped
+from statemachine.facts import (
+    AFTER_SHIPPING,
+    DEBIT,
+    EPOCH,
+    PAY_ON_DUE_DATE,
+    PAY_ON_SHIPMENT,
+    Facts,
+    Line,
+    Snapshot,
+    age_of,
+)
 from statemachine.joining import join, snapshot_facts
 from statemachine.reads_kept import LastOpen
 from tests.statemachine.lives import LINES, at, read
@@ -37,6 +47,25 @@ def reads(draw: st.DrawFn) -> Snapshot:
 
 def known(*reads: Snapshot) -> Facts:
     return reduce(join, map(snapshot_facts, reads), Facts())
+
+
+def shows_shipment(one: Snapshot) -> bool:
+    return one.state in AFTER_SHIPPING or (one.state in DEBIT and any(line.shipped for line in one.lines))
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.lists(reads(), min_size=1, max_size=6), st.randoms(), st.integers(0, 6))
+def test_where_the_first_read_after_the_shipment_shows_that_the_parcel_goes_is_known(several, random, cut) -> None:  # type: ignore[no-untyped-def]
+    facts = known(*several)
+    first = min(filter(shows_shipment, several), key=age_of, default=None)
+    goes_to = tuple(one for one in first.contents if one[0] == "shipping address") if first else ()
+    assert oldest_shipped(facts) == (first and LastOpen(*age_of(first), goes_to))
+    assert facts.snapshot is not None
+    assert facts.first_shipped is None or facts.first_shipped.digest != facts.snapshot.digest
+    random.shuffle(several)
+    assert known(*several, several[0]) == facts
+    assert join(known(*several[:cut]), known(*several[cut:])) == facts
+    assert facts_from_json(facts_to_json(facts)) == facts
 
 
 @settings(max_examples=300, deadline=None)

@@ -75,6 +75,16 @@ def test_the_read_of_the_baseline_is_kept() -> None:
     ]
 
 
+def test_the_first_read_after_the_shipment_is_kept_if_it_shows_that_the_parcel_goes_elsewhere() -> None:
+    def with_address(state: str, updated: float, address: str) -> Event:
+        return snapshot_event(read(state, updated=updated, contents=(("shipping address", address),)))
+
+    ends = [with_address("RECEIVED", 4, "a2"), with_address("CLOSED", 5, "a2")]
+    for address, also in (("a0", []), ("a1", ["SHIPPED"])):
+        events = [with_address("SHIPPING", 2, "a0"), with_address("SHIPPED", 3, address), *ends]
+        assert kept(*events) == kept(*reversed(events)) == ["CLOSED", *also, "SHIPPING"]
+
+
 @settings(max_examples=150, deadline=None)
 @given(histories())
 def test_each_read_that_the_facts_rest_on_at_an_event_that_is_no_read_is_kept(
