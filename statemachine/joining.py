@@ -26,7 +26,7 @@ from statemachine.facts import (
 )
 from statemachine.occurrences import not_shown, shown_by
 from statemachine.other_values import other_values
-from statemachine.stops import stops_of
+from statemachine.stops import stops_of, with_default_centre
 
 #: The states in which the seller has to act; from when on is `Facts.seen`.
 SELLER_ACTS: Final = ("WAITING_ACCEPTANCE", "SHIPPING")
@@ -60,7 +60,7 @@ def join(one: Facts, other: Facts) -> Facts:
         first_shipped=first_shipped(newest, one, other),
         other_values=other_values(one, other),
         seen=_least(one.seen, other.seen),
-        stops=_largest(one.stops, other.stops),
+        stops=with_default_centre(_largest(one.stops, other.stops), newest, one.snapshot, other.snapshot),
         **sets,
     )
 

@@ -39,6 +39,7 @@ PAYMENT: Final = "payment awaited"
 SHIPPED: Final = "shipped"
 NOT_OURS: Final = "can_shop_ship false"
 _CENTRE: Final = "centre "
+_DEFAULT: Final = "DEFAULT"
 _SHIPPED_LINE: Final = "shipped: "
 _INCIDENT: Final = "incident of "
 _GONE: Final = "gone from Mirakl"
@@ -65,13 +66,32 @@ def _stops_of(snapshot: Snapshot) -> Iterator[tuple[str, datetime]]:
         yield from ((_SHIPPED_LINE + line.id, shown_at) for line in marked)
     if snapshot.state == "SHIPPING" and not snapshot.can_ship:
         yield NOT_OURS, snapshot.read_at
-    if snapshot.state == "SHIPPING" and snapshot.centre not in ("", "DEFAULT"):
+    if snapshot.state == "SHIPPING" and snapshot.centre not in ("", _DEFAULT):  # see `with_default_centre`
         yield _CENTRE + snapshot.centre, snapshot.read_at
     for line in snapshot.lines if snapshot.state in ("SHIPPING", *DEBIT) else ():
         if line.has_incident:
             yield _INCIDENT + line.id, shown_at
         if line.is_taken_back or line.withdrawn is Withdrawn.PART:
             yield (TAKEN_BACK if line.is_taken_back else _IN_PART) + line.id, shown_at
+
+
+def with_default_centre(
+    stops: tuple[tuple[str, datetime], ...], newest: Snapshot | None, *reads: Snapshot | None
+) -> tuple[tuple[str, datetime], ...]:
+    """The stops, with the newest start of a read that showed the centre DEFAULT. `newest` is the newest of the `reads`.
+
+    A shop may leave DEFAULT out of its own centres. Most orders are always of this centre. So it is not among the stops
+    while the newest read shows it and began last, because that read says all.
+    """
+    name = f"{_CENTRE}{_DEFAULT}"
+    began = [at for what, at in stops if what == name]
+    began += [read.read_at for read in reads if read is not None and read.centre == _DEFAULT]
+    if not began:
+        return stops
+    others = tuple(one for one in stops if one[0] != name)
+    if newest is not None and newest.centre == _DEFAULT and newest.read_at == max(began):
+        return others
+    return tuple(sorted((*others, (name, max(began)))))
 
 
 def let_go_again(

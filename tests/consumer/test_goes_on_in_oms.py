@@ -175,3 +175,29 @@ def test_what_was_so_before_the_import_is_told_by_no_reason(rig: Rig) -> None:
     rig.work()
     rig.poll(600)
     assert (rig.state(), rig.attention()) == ("imported", [])
+
+
+def test_a_shop_whose_own_centres_leave_default_out_is_told_that_an_order_comes_back_from_there(tmp_path: Path) -> None:
+    rig = Rig(tmp_path, shop_table={"fulfilment_centres": frozenset({"PORTO"})})
+    rig.mirakl["alpha"].own_centers.add("PORTO")
+    rig.add("1-A", state="SHIPPING")
+    centre("PORTO")(rig.mirakl["alpha"])
+    rig.poll()
+    rig.work()
+    assert (rig.state(), rig.attention()) == ("imported", [])
+    for _ in range(2):
+        rig.clock.advance(60)
+        centre("DEFAULT")(rig.mirakl["alpha"])
+        rig.poll(600)
+        assert rig.attention() == ["not_ours_to_ship"]
+        centre("PORTO")(rig.mirakl["alpha"])
+        rig.poll(600)
+        assert go_on(rig) == ["centre DEFAULT"]
+        decide(rig, DecisionKind.SETTLE)
+        assert rig.attention() == []
+
+
+def test_an_order_that_is_always_of_the_centre_default_keeps_no_stop(rig: Rig) -> None:
+    rig.imported()
+    rig.poll(600)
+    assert rig.row().facts.stops == ()

@@ -110,6 +110,8 @@ def snapshots(draw: st.DrawFn, life: Life) -> Event:
             )
         ),
     )
+    snapshot = replace(snapshot, centre=draw(st.sampled_from(("", "DEFAULT", "OPERATOR-1"))))
+    snapshot = replace(snapshot, digest=f"{snapshot.digest} {snapshot.centre}")
     if draw(st.integers(0, 9)) == 0:
         snapshot = replace(snapshot, state="ON_THE_MOON", rank=-1, digest=f"moon of {snapshot.digest}")
     return snapshot_event(snapshot)
