@@ -30,7 +30,7 @@ class ChangedValue:
     sku: str
     field: str  # empty: `changed` says all
     oms: str | None  # what the import sent, or what a person who settled an earlier change says that the OMS has
-    mirakl: str | None  # what Mirakl shows now, or showed last before the shipment
+    mirakl: str | None  # what Mirakl shows now; of a shipped order: by the read that is compared (before_shipment.py)
 
 
 def changed_values(store: Store, row: OrderRow, left_out: Collection[str] = ()) -> list[ChangedValue]:
