@@ -104,6 +104,8 @@ class Walk:
                 self._begin_taken_back()
             elif self.seed % 10 == 0:
                 self._begin_settled_late()
+            elif self.seed % 10 == 5:
+                self._begin_taken_back_unread()
 
     def _begin_imported(self) -> None:
         """Let the OMS have the order already: then there are more steps for what happens after the import."""
@@ -123,6 +125,22 @@ class Walk:
         self.now += 60
         for kind, subject in [act for act in self._acts() if act[0] is DecisionKind.SETTLE][:1]:
             self.apply(*self._decided(kind, subject, self.facts))
+
+    def _begin_taken_back_unread(self) -> None:
+        """Let Mirakl cancel a line, the OMS send all of the order and OR24 go out, before the next read."""
+        first, *others = self.lines
+        self.lines = (replace(first, state="CANCELED"), *others)
+        for part in self.facts.parts:
+            self.now += 60
+            new = Facts(dispatches=(Dispatch(part.oms_id, at(self.now), covers="order", told_at=at(self.now)),))
+            self.apply(Trigger.OMS_EVENT, "OMS dispatched the order", new)
+        for one in [one for one in self.plan.due if one.kind is CommandKind.CONFIRM]:
+            self.apply(*self._claimed(one))
+            answer = Answer(one.kind, one.carries, one.round, at(self.now), at(self.now + GRACE_SECONDS))
+            self._applied(one)
+            self.apply(Trigger.CALL, "confirm_shipment yes", Facts(answers=(answer,)))
+        self.now += 60
+        self.apply(*self._mirakl())
 
     def _begin_settled_late(self) -> None:
         """Let a person settle incidents on what was known before the newest read, or before a report of the OMS."""
