@@ -1,5 +1,6 @@
 """What many tests need: a clock that they move, a store of their own, and a second thread."""
 
+import multiprocessing
 import signal
 import tempfile
 import threading
@@ -132,6 +133,17 @@ class Meanwhile:
         self._thread.join(LONG)
         assert self._found, f"the call has not ended after {LONG:.0f} s"
         return self._found[0]
+
+
+@contextmanager
+def apart() -> Iterator[Callable[..., Any]]:
+    """Gives a function that calls another one in a process of its own, and returns its result.
+
+    For calls that may hold the interpreter, so that no thread could notice that they do not end. The test fails if one
+    has not ended after three times LONG seconds: the process may still have to start.
+    """
+    with multiprocessing.get_context("spawn").Pool(1) as pool:
+        yield lambda function, *args: pool.apply_async(function, args).get(3 * LONG)
 
 
 def wait(holds: Callable[[], object], what: str, seconds: float = 30.0) -> None:

@@ -6,7 +6,7 @@ test_contract.py tests the properties of every log, test_kafka_reader.py tests t
 import ssl
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from typing import Any
 from uuid import uuid4
@@ -20,22 +20,23 @@ from adapters.log.kafka import KafkaLog
 from adapters.log.kafka_client import unavailable
 from adapters.ports import NewRecord
 from tests.adapters.log.kafka_rig import PATIENCE_SECONDS, MakeLog, Reading, create_topic
+from tests.support import Meanwhile
 
 pytestmark = pytest.mark.usefixtures("no_thread_left")
 
 
 @pytest.mark.parametrize("servers", [["nowhere.invalid:9092"], ["127.0.0.1:1"]], ids=["host", "port"])
-def test_without_a_broker_every_call_fails_within_bounded_time(make_log: MakeLog, servers: list[str]) -> None:
+def test_without_a_broker_every_call_fails(make_log: MakeLog, servers: list[str]) -> None:
     log = make_log(servers, bootstrap_timeout_ms=1000)
-    started = time.monotonic()
-    for call in (
+    calls: list[Callable[[], object]] = [
         log.cluster,
         lambda: log.publish([NewRecord("t", None, b"1")]),
         lambda: log.reader("g", ["t"]).poll(1, 0),
-    ):
-        with pytest.raises(LogUnavailable, match="no broker answered"):
-            call()
-    assert time.monotonic() - started < 20
+    ]
+    for call in calls:
+        error = Meanwhile(call).result()
+        assert isinstance(error, LogUnavailable)
+        assert "no broker answered" in str(error)
 
 
 def test_settings_that_the_client_does_not_accept_are_a_config_error(make_log: MakeLog) -> None:
