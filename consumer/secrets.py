@@ -4,8 +4,10 @@ Kubernetes replaces a mounted secret while the process runs. So this module retu
 text. The function is called for each use.
 """
 
+import errno
 import os
 import re
+import stat
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +25,8 @@ Secrets = Callable[[], tuple[str, ...]]
 #: The fewest characters of a secret that signs callbacks. Anybody who has seen one callback can guess a shorter one.
 SHORTEST_CALLBACK_SECRET: Final = 16
 MAX_CALLBACK_SECRETS: Final = 2
+#: A longer file is not read: it holds no secret, and its text would take memory.
+LONGEST_FILE_BYTES: Final = 64 * 1024
 #: A secret with more characters is not refused, but `implausible` names it: it is probably two secrets in one line.
 LONGEST_PLAUSIBLE_SECRET: Final = 100
 #: The shape of a UUID. A text that holds two of them is probably two secrets in one line.
@@ -32,9 +36,9 @@ _UUID: Final = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGN
 def secret(key: str, path: Path) -> Secret:
     """Return a function that returns the secret in a file. `key`: the setting that names the file, for error texts.
 
-    Raises ConfigError if the file is missing, empty, not text, or contains more than one line. If the file is missing
-    or empty later, the returned function returns the last secret. If it then has more than one line, the function
-    raises ConfigError.
+    Raises ConfigError if the file is missing, empty, too long, not text, not a regular file, or contains more than one
+    line. If the file is missing, empty or too long later, or no regular file, the returned function returns the last
+    secret. If it then has more than one line, the function raises ConfigError.
     """
     text = _watched(key, path)
 
@@ -56,9 +60,10 @@ def _watched(key: str, path: Path) -> Callable[[], str]:
     def read() -> str:
         nonlocal version, value
         try:
-            stat = path.stat()
-            now = (stat.st_mtime_ns, stat.st_size, stat.st_ino)
+            found = path.stat()
+            now = (found.st_mtime_ns, found.st_size, found.st_ino)
             if now != version:
+                refuse_to_open(found)
                 # A file that is being replaced may be empty for a moment. The old secret is used meanwhile.
                 value = path.read_text(encoding="utf-8").strip() or value
                 version = now
@@ -70,6 +75,16 @@ def _watched(key: str, path: Path) -> Callable[[], str]:
         return value
 
     return read
+
+
+def refuse_to_open(found: os.stat_result) -> None:
+    """Raise OSError if a file with this status must not be opened.
+
+    Opening a named pipe waits for a writer, so the thread that reads the secret would hang: for callbacks, that is the
+    event loop of the port.
+    """
+    if not stat.S_ISREG(found.st_mode) or found.st_size > LONGEST_FILE_BYTES:
+        raise OSError(errno.EINVAL, f"it is no regular file of at most {LONGEST_FILE_BYTES // 1024} KiB")
 
 
 def _unreadable(error: OSError | UnicodeDecodeError) -> str:

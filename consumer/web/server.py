@@ -13,6 +13,7 @@ import uvicorn
 
 from adapters.errors import ConfigError
 from consumer.config_types import place
+from consumer.secrets import refuse_to_open
 from consumer.web.gate import BACKLOG, Gate
 from consumer.web.seldom import Seldom
 
@@ -33,8 +34,7 @@ class _Certificate:
         """Raises ConfigError if the files cannot be used."""
         self._name = name
         self._files = (certificate, key)
-        self.context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        self.context.minimum_version = ssl.TLSVersion.TLSv1_2
+        self.context = _context()
         self._read_at = self._versions()
         self._load()
 
@@ -47,16 +47,27 @@ class _Certificate:
 
     def _versions(self) -> list[tuple[int, int]]:
         try:
-            return [(stat.st_mtime_ns, stat.st_ino) for stat in (path.stat() for path in self._files)]
+            found = [path.stat() for path in self._files]
+            for one in found:
+                refuse_to_open(one)
+            return [(one.st_mtime_ns, one.st_ino) for one in found]
         except OSError as error:
             raise ConfigError(f"{self._name}: certificate_file or key_file cannot be read") from error
 
     def _load(self) -> None:
         try:
+            # First into another context: if certificate and key do not fit, OpenSSL has dropped the old key already.
+            _context().load_cert_chain(*self._files)
             self.context.load_cert_chain(*self._files)
         except (OSError, ssl.SSLError) as error:
             words = getattr(error, "reason", None) or type(error).__name__
             raise ConfigError(f"{self._name}: certificate_file and key_file cannot be used ({words})") from error
+
+
+def _context() -> ssl.SSLContext:
+    made = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    made.minimum_version = ssl.TLSVersion.TLSv1_2
+    return made
 
 
 class WebServer:
@@ -146,7 +157,8 @@ class WebServer:
                 if self._certificate is not None:
                     self._certificate.read_again()
             except ConfigError as error:
-                log.error("certificate_not_read", error=str(error))
+                if times := self._seldom.times("certificate_not_read", str(error)):
+                    log.error("certificate_not_read", error=str(error), times=times)
             await asyncio.sleep(TICK_SECONDS)
 
     async def _answer(self, scope: Mapping[str, Any], receive: Any, send: Any) -> None:

@@ -1,6 +1,7 @@
 """Secrets in files: errors name the setting and the file; a file that changes is read again."""
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -44,6 +45,21 @@ def test_the_old_secret_holds_while_its_file_is_empty_or_missing(tmp_path: Path)
     assert read() == "old"
     path.unlink()
     assert read() == "old"
+
+
+@pytest.mark.parametrize("replace", [os.mkfifo, Path.mkdir, lambda path: path.write_bytes(b"n" * (64 * 1024 + 1))])
+def test_the_old_secret_holds_while_its_file_is_none_or_is_huge(
+    tmp_path: Path, replace: Callable[[Path], object]
+) -> None:
+    """Opening a named pipe without a writer would hang the thread, and a huge file would take memory."""
+    path = tmp_path / "key"
+    path.write_text("o" * 16, encoding="utf-8")
+    readers = (secret("key", path), callback_secrets("key", path))
+    path.unlink()
+    replace(path)
+    assert [read() for read in readers] == ["o" * 16, ("o" * 16,)]
+    with pytest.raises(ConfigError, match=r"key: .*/key cannot be read \(it is no regular file of at most 64 KiB"):
+        secret("key", path)
 
 
 def test_the_secrets_of_callbacks_are_one_a_line_and_long_enough(tmp_path: Path) -> None:

@@ -368,6 +368,10 @@ def test_a_certificate_makes_the_port_speak_tls_and_is_read_again(
     write_certificate(authority, tmp_path, "two")
     while "'two'" not in names():
         pass
+    with capture_logs() as lines:  # a certificate without its key, as while both are being replaced
+        (tmp_path / "tls.crt").write_bytes(authority.cert_pem.bytes())
+        wait(lambda: any("KEY_VALUES_MISMATCH" in str(one.get("error")) for one in lines), "it is refused", LONG)
+    assert "'two'" in names(), "the old certificate and its key stay in use"
     (tmp_path / "tls.crt").write_text("no certificate")
     with pytest.raises(ConfigError, match="intake: certificate_file and key_file cannot be used"):
         WebServer("intake", None, "127.0.0.1", 0, certificate=(tmp_path / "tls.crt", tmp_path / "tls.key"))
