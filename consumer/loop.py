@@ -30,7 +30,7 @@ from consumer.apply import Batch, OrderWriter
 from consumer.dead_letter_limit import DeadLetterLimit, TooManyDeadLetters
 from consumer.hooks import NO_HOOKS, Applied, Hooks
 from consumer.locked import LockedPartitions, apply_ahead
-from consumer.offsets import OffsetMismatch, mark_shorter, mismatch, with_later_ends
+from consumer.offsets import OffsetMismatch, RowsWatch, mark_shorter, mismatch, with_later_ends
 from consumer.patience import Patience
 from consumer.records import Decode, Records, UnreadEvent
 
@@ -87,6 +87,7 @@ class Consumer:
         self._mismatches: dict[Partition, OffsetMismatch] = {}
         self._unreadable: dict[Partition, RecordUnreadable] = {}  # what the client could not read
         self.compared_at = float("-inf")  # monotonic; when partitions were last compared with their progress rows
+        self._rows = RowsWatch(store, reader, clock)
         #: All records of the partition that were published before are applied. At first when it was assigned.
         self._applied_until: dict[Partition, datetime] = {}
 
@@ -168,6 +169,7 @@ class Consumer:
             self._generation = generation
             self._positions, self._mismatches, self._applied_until = {}, {}, {}
             self._locked.clear()
+        self._positions = self._rows.confirmed(self._positions)
         compare_again = self._mismatches and self._clock.monotonic() - self.compared_at >= COMPARE_AGAIN_SECONDS
         new = assigned - self._positions.keys() - (frozenset() if compare_again else self._mismatches.keys())
         before = (set(self._positions), dict(self._mismatches))

@@ -7,11 +7,19 @@ partition is not read (docs/decisions/0014-offset-mismatches.md).
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import replace
 from enum import StrEnum
+from typing import Final
 
-from adapters.ports import Partition, PartitionOffsets
+import structlog
+
+from adapters.ports import Clock, LogReader, Partition, PartitionOffsets
 from adapters.store import progress as progress_rows
 from adapters.store.progress import Progress
 from adapters.store.transaction import Store
+
+log = structlog.get_logger("orderflow.consumer")
+
+#: The progress rows are read again after this time, because the store may have been replaced by an older copy.
+ROWS_AGAIN_SECONDS: Final = 10.0
 
 
 class OffsetMismatch(StrEnum):
@@ -102,3 +110,29 @@ def mark_shorter(store: Store, cluster: str, group: str, seen: Mapping[Partition
         for partition, was in seen.items():
             if stored[partition] == was and not was.was_shorter:
                 progress_rows.reset(tx, cluster, group, partition, replace(was, was_shorter=True))
+
+
+class RowsWatch:
+    """Compares the positions that a consumer holds in memory with the progress rows, every ROWS_AGAIN_SECONDS.
+
+    The next record of a partition whose row was moved would show it too (Fenced). Until then, the events that an older
+    copy of the store has lost would not be read again, for example after a failover to a replica that lagged.
+    """
+
+    def __init__(self, store: Store, reader: LogReader, clock: Clock) -> None:
+        self._store = store
+        self._reader = reader
+        self._clock = clock
+        self._read_at = clock.monotonic()
+
+    def confirmed(self, held: dict[Partition, int]) -> dict[Partition, int]:
+        """Return the positions without those that the rows contradict. Raises LogUnavailable, StoreUnavailable."""
+        now = self._clock.monotonic()
+        if not held or now - self._read_at < ROWS_AGAIN_SECONDS:
+            return held
+        self._read_at = now
+        stored = progress_rows.of_group(self._store, self._reader.cluster(), self._reader.group)
+        found = {one: position for one, position in held.items() if one in stored and stored[one].position == position}
+        if moved := sorted(held.keys() - found.keys()):
+            log.warning("fenced", partitions=[f"{one.topic}/{one.number}" for one in moved])
+        return found

@@ -42,6 +42,16 @@ class JournalRow:
 # -- Writes ------------------------------------------------------------------------------------------------------
 
 
+def skip_ids(tx: Transaction, count: int) -> None:
+    """Let the ids of coming rows begin `count` above the next one. Ids that a store has lost are then not used again.
+
+    Nothing on SQLite: there the log that holds the published ids is in the same file.
+    """
+    if not tx.is_sqlite:
+        sequence = sa.func.pg_get_serial_sequence(s.journal.name, s.journal.c.id.name)
+        tx.execute(sa.select(sa.func.setval(sequence, sa.func.nextval(sequence) + count)))
+
+
 def known(tx: Transaction, events: Sequence[Event]) -> dict[tuple[str, str], int]:
     """Return the order's key, by source and event id, of the events that the journal holds already."""
     wanted = bulk.pairs(tx, {(event.event_id, event.source) for event in events})

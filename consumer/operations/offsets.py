@@ -10,6 +10,7 @@ from adapters.messages.text import digest_of
 from adapters.ports import Partition, PartitionOffsets
 from adapters.store import audit as audit_rows
 from adapters.store import cursors as cursor_rows
+from adapters.store import journal as journal_rows
 from adapters.store import leases as lease_rows
 from adapters.store import orders as order_rows
 from adapters.store import progress as progress_rows
@@ -29,6 +30,8 @@ Whence = Literal["stored", "earliest", "latest"]
 
 #: The source of the events that a reset applies.
 SOURCE: Final = "/orderflow/offsets"
+#: A store that lost rows of the journal lost the newest ids of published transitions: fewer than this many.
+IDS_SKIPPED: Final = 1_000_000
 #: How many orders are marked in one transaction.
 BATCH_SIZE: Final = 500
 
@@ -146,9 +149,14 @@ def reset(
     The records between the old position and the new one may be lost, or may have been applied before. So each shop is
     read as a new one is: from poller.FIRST_WINDOW on. Each open order also counts as one whose import was attempted.
     So does each order that was created before `at` and is not in the store. If the OMS then reports a duplicate, it may
-    be our own import (docs/rules.md 28). Raises NothingToReset, LogUnavailable, StoreUnavailable, BrokenOrders.
+    be our own import (docs/rules.md 28). The ids of transitions go on above all that a restored store may have
+    forgotten, because readers drop an event whose id is not greater than the last one.
+
+    Raises NothingToReset, LogUnavailable, StoreUnavailable, BrokenOrders.
     """
     cluster, partition_offsets = log.cluster(), log.partition_offsets(group, _partitions(log, topic, partition))
+    with store.transaction() as tx:
+        journal_rows.skip_ids(tx, IDS_SKIPPED)
     for shop in sorted(shops):  # first, because these facts do no harm if the rest of the reset fails
         _mark_imports_as_attempted(writer, order_rows.open_keys(store, shop), at)
     with store.transaction() as tx:

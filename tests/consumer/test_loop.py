@@ -21,6 +21,7 @@ from adapters.store.transaction import Store, Transaction
 from consumer.apply import Batch
 from consumer.hooks import Applied
 from consumer.loop import COMPARE_AGAIN_SECONDS
+from consumer.offsets import ROWS_AGAIN_SECONDS
 from consumer.operations.offsets import partition_statuses, reset
 from tests.consumer.looping import BREAKS, OMS, SNAPSHOTS, World, once, said
 from tests.statemachine.lives import read, sent, snapshot_event
@@ -72,6 +73,20 @@ def test_a_zombie_applies_nothing_twice_and_goes_on_behind_its_successor(world: 
     assert zombie.turn(0) == 1
     assert world.journal() == [(f"O-1/{n}", 0) for n in range(1, 5)]
     assert [batch[0] for batch in world.batches] == [1, 2, 1]
+
+
+def test_a_store_that_became_older_is_noticed_without_a_new_record(world: World) -> None:
+    """After a failover to a replica that lagged, or a reset, nothing may be published for hours."""
+    world.publish(said(1))
+    world.publish(said(2))
+    assert world.drain() == 2
+    (partition,) = [p for p, row in progress_rows.of_group(world.store, "embedded", "g").items() if row.position]
+    with world.store.transaction() as tx:
+        progress_rows.reset(tx, "embedded", "g", partition, Progress(1, excused_commit=2))
+    assert world.drain() == 0
+    world.clock.advance(ROWS_AGAIN_SECONDS)
+    assert world.drain() == 1
+    assert world.journal() == [("O-1/1", 0), ("O-1/2", 1)]
 
 
 def test_records_that_another_consumer_applies_meanwhile_are_no_mismatch(

@@ -22,7 +22,7 @@ from consumer.leases import poll_lease
 from consumer.offsets import OffsetMismatch, mismatch
 from consumer.operations import offsets as by_hand
 from consumer.operations.errors import NothingToReset
-from consumer.operations.offsets import excused_commit, reset_position
+from consumer.operations.offsets import IDS_SKIPPED, excused_commit, reset_position
 from consumer.operations.verify import differences
 from statemachine.facts import RESTORED, Attempt
 from tests.consumer.rig import OMS_EVENTS, SNAPSHOTS, AfterPage, Rig
@@ -231,6 +231,22 @@ def test_a_reset_is_audited_and_every_shop_is_read_from_the_beginning(folders: P
     rig.poll(60)  # reads the whole shop again
     assert rig.row().state == before.state
     assert rig.row().facts.snapshot == before.facts.snapshot
+
+
+def test_after_a_reset_no_id_of_a_transition_is_used_again(tmp_path: Path, postgres_store_url: str) -> None:
+    """Readers drop an event whose id is not greater than the last one, and the store has forgotten the newest ids."""
+    rig = Rig(tmp_path, store_url=postgres_store_url)
+    rig.add("1-A", state="SHIPPING")
+    rig.poll()
+    before = max(_journal_ids(rig))
+    rig.reset_offsets()
+    assert min(one for one in _journal_ids(rig) if one > before) > before + IDS_SKIPPED
+    rig.store.close()
+
+
+def _journal_ids(rig: Rig) -> list[int]:
+    with rig.store.reading() as connection:
+        return list(connection.execute(sa.select(s.journal.c.id)).scalars())
 
 
 def test_a_partition_that_does_not_exist_cannot_be_reset(folders: Path) -> None:
