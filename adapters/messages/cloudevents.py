@@ -129,7 +129,7 @@ def attribute(attributes: Mapping[str, Any], name: str) -> str:
     """The value of a mandatory attribute. Raises Unreadable: MISSING_FIELD, BAD_FIELD."""
     value = attributes.get(name)
     if type(value) is str and 0 < len(value) <= LONGEST_ATTRIBUTE and value.isprintable():
-        return value  # nearly all: seven attributes of each record come here
+        return value  # nearly all: seven attributes of each record. A property test holds that the rest below agrees
     if value is None or value == "":
         raise Unreadable(UnreadableReason.MISSING_FIELD, name)
     if not isinstance(value, str) or len(value) > LONGEST_ATTRIBUTE or not is_storable(value):

@@ -64,7 +64,8 @@ def _parsed(raw: bytes) -> Any:
     """Parse with pydantic's parser. If it refuses, parse with Python's.
 
     Pydantic's parser takes half the time, or a sixth if most of the input is one long text. But it refuses lone
-    surrogates and deep nesting, which Python's accepts. An order must not be lost because of one bad text.
+    surrogates and deep nesting, which Python's accepts. An order must not be lost because of one bad text. A property
+    test holds that both read the same.
     """
     raw = raw.removeprefix(BYTE_ORDER_MARK)
     try:
@@ -130,7 +131,7 @@ def slice_array(raw: bytes) -> list[bytes]:
 
 
 def member(raw: bytes, name: str) -> bytes:
-    """The bytes of the member `name` of the JSON object in `raw`. Raises Unreadable(NOT_JSON).
+    """The bytes of the member `name`, which is ASCII, of the JSON object in `raw`. Raises Unreadable(NOT_JSON).
 
     b"" if the object has no such member. If it has several, the last one counts, as in `load_object`.
     """

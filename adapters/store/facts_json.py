@@ -45,6 +45,7 @@ def _lenient() -> TypeAdapter[Facts]:
 _SETS: Final = tuple(field.name for field in fields(Facts) if field.default == ())
 #: The stored names of all members that this version knows.
 _MEMBERS: Final = frozenset(_STORED_NAMES[Facts].get(field.name, field.name) for field in fields(Facts))
+#: Parses and reads in one pass. What it refuses is parsed once more, for `_lenient`: tests hold that both agree.
 _STRICT: Final = _adapter(strict=True)
 
 
