@@ -58,7 +58,6 @@ POLICIES = (
     Policy(),
     Policy(),
     Policy(acceptance="hold", other_channels=False),
-    Policy(centres=frozenset({"", "OPERATOR-1"})),
     Policy(acceptance="known-skus", known_skus=frozenset({"MUG"})),
     Policy(acceptance="known-skus", known_skus=frozenset({"MUG"}), unknown_skus="refuse"),
 )
