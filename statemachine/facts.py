@@ -477,6 +477,7 @@ class Facts(KeepsAnswers):
     seen: tuple[tuple[str, datetime], ...] = ()
     #: (why the OMS must not send the order, when Mirakl last showed that). stops.py has the words.
     stops: tuple[tuple[str, datetime], ...] = ()
+    stops_read: tuple[tuple[str, datetime], ...] = ()  # (the same, when the last read that showed it began)
     not_found: tuple[datetime, ...] = ()  # reads by id that did not show the order, at most two for each absence
     clock: datetime = EPOCH  # the time is at least this; the only time that the rules read (deadlines.py)
 

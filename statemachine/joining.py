@@ -26,12 +26,13 @@ from statemachine.facts import (
 )
 from statemachine.occurrences import not_shown, shown_by
 from statemachine.other_values import other_values
-from statemachine.stops import stops_of, with_default_centre
+from statemachine.stops import stops_of, stops_read
 
 #: The states in which the seller has to act; from when on is `Facts.seen`.
 SELLER_ACTS: Final = ("WAITING_ACCEPTANCE", "SHIPPING")
 _NOTHING: Final = Facts()
-_OTHERS: Final = ("pieces", "to_send", "not_shown", "other_values", "seen", "stops")  # they do not join by union
+#: These do not join by union.
+_OTHERS: Final = ("pieces", "to_send", "not_shown", "other_values", "seen", "stops", "stops_read")
 _SETS: Final = tuple(field.name for field in fields(Facts) if field.default == () and field.name not in _OTHERS)
 
 
@@ -60,7 +61,8 @@ def join(one: Facts, other: Facts) -> Facts:
         first_shipped=first_shipped(newest, one, other),
         other_values=other_values(one, other),
         seen=_least(one.seen, other.seen),
-        stops=with_default_centre(_largest(one.stops, other.stops), newest, one.snapshot, other.snapshot),
+        stops=_largest(one.stops, other.stops),
+        stops_read=stops_read(newest, one, other),
         **sets,
     )
 

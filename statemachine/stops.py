@@ -8,6 +8,7 @@ from collections.abc import Collection, Iterator
 from datetime import datetime
 from typing import Final
 
+from statemachine.asked_once import asked_once
 from statemachine.commands import CommandKind, Policy
 from statemachine.facts import (
     AFTER_SHIPPING,
@@ -40,6 +41,7 @@ SHIPPED: Final = "shipped"
 NOT_OURS: Final = "can_shop_ship false"
 _CENTRE: Final = "centre "
 _DEFAULT: Final = "DEFAULT"
+_DEFAULT_CENTRE: Final = f"{_CENTRE}{_DEFAULT}"
 _SHIPPED_LINE: Final = "shipped: "
 _INCIDENT: Final = "incident of "
 _GONE: Final = "gone from Mirakl"
@@ -48,7 +50,10 @@ _IN_PART: Final = "taken back in part: "
 _OF_LINE: Final = (_SHIPPED_LINE, _INCIDENT, TAKEN_BACK, _IN_PART)
 
 
-def stops_of(snapshot: Snapshot) -> tuple[tuple[str, datetime], ...]:
+_Stops = tuple[tuple[str, datetime], ...]
+
+
+def stops_of(snapshot: Snapshot) -> _Stops:
     """Why the OMS must not send an order that this read shows, each with the time at which that was so."""
     return tuple(sorted(_stops_of(snapshot)))
 
@@ -66,7 +71,7 @@ def _stops_of(snapshot: Snapshot) -> Iterator[tuple[str, datetime]]:
         yield from ((_SHIPPED_LINE + line.id, shown_at) for line in marked)
     if snapshot.state == "SHIPPING" and not snapshot.can_ship:
         yield NOT_OURS, snapshot.read_at
-    if snapshot.state == "SHIPPING" and snapshot.centre not in ("", _DEFAULT):  # see `with_default_centre`
+    if snapshot.state == "SHIPPING" and snapshot.centre not in ("", _DEFAULT):  # see `_shown_by`
         yield _CENTRE + snapshot.centre, snapshot.read_at
     for line in snapshot.lines if snapshot.state in ("SHIPPING", *DEBIT) else ():
         if line.has_incident:
@@ -75,23 +80,34 @@ def _stops_of(snapshot: Snapshot) -> Iterator[tuple[str, datetime]]:
             yield (TAKEN_BACK if line.is_taken_back else _IN_PART) + line.id, shown_at
 
 
-def with_default_centre(
-    stops: tuple[tuple[str, datetime], ...], newest: Snapshot | None, *reads: Snapshot | None
-) -> tuple[tuple[str, datetime], ...]:
-    """The stops, with the newest start of a read that showed the centre DEFAULT. `newest` is the newest of the `reads`.
+def stops_read(newest: Snapshot | None, *known: Facts) -> _Stops:
+    """For each stop that a read showed, the newest start of such a read. `known`: the facts that are joined.
 
-    A shop may leave DEFAULT out of its own centres. Most orders are always of this centre. So it is not among the stops
-    while the newest read shows it and began last, because that read says all.
+    A stop that the newest read shows is left out if that read began last, because it says all.
     """
-    name = f"{_CENTRE}{_DEFAULT}"
-    began = [at for what, at in stops if what == name]
-    began += [read.read_at for read in reads if read is not None and read.centre == _DEFAULT]
-    if not began:
-        return stops
-    others = tuple(one for one in stops if one[0] != name)
-    if newest is not None and newest.centre == _DEFAULT and newest.read_at == max(began):
-        return others
-    return tuple(sorted((*others, (name, max(began)))))
+    found = dict(sorted(one for facts in known for one in _last_read(facts)))  # of equal keys the later value stays
+    shown = dict.fromkeys(_shown_by(newest), newest.read_at) if newest else {}
+    return tuple(sorted((what, at) for what, at in found.items() if shown.get(what) != at))
+
+
+@asked_once
+def _last_read(facts: Facts) -> _Stops:
+    """For each stop that a read showed, the newest start of such a read."""
+    read = facts.snapshot
+    return (*facts.stops_read, *((what, read.read_at) for what in _shown_by(read))) if read else facts.stops_read
+
+
+def _shown_by(read: Snapshot) -> set[str]:
+    """The names of the stops that the read shows.
+
+    Whether refunds of the price took all of a line, only another read can tell (joining.py). So both names are here.
+    The centre DEFAULT is here, because a shop may leave it out of its own centres. Most orders are always of this
+    centre, so it is not among the stops of the facts.
+    """
+    unclear = [line.id for line in read.lines if line.withdrawn in (Withdrawn.PART, Withdrawn.PRICE)]
+    found = {prefix + line_id for prefix in (TAKEN_BACK, _IN_PART) for line_id in unclear}
+    found.update(what for what, _ in _stops_of(read))
+    return found | {_DEFAULT_CENTRE} if read.centre == _DEFAULT else found
 
 
 def let_go_again(
@@ -101,26 +117,32 @@ def let_go_again(
     since then shows that the OMS goes on. `fewer`, `more`: the ids of the lines that lines_canceled_after_import and
     lines_added_after_import name.
 
+    A person cannot have stopped it before a read showed the stop. So what left before the newest such read began, but
+    after Mirakl's date of the stop, does not show that the OMS goes on.
+
     Each line has its own reason: a person who lets one go on leaves the others stopped. Of what stopped the whole order
     the newest counts, and if a line was stopped by the same read, it is about the order.
     """
-    if not (facts.stops or facts.decisions):  # many orders have neither; this saves time
+    if not (facts.stops or facts.stops_read or facts.decisions):  # many orders have neither; this saves time
         return
     is_ours = snapshot.can_ship and snapshot.centre in policy.centres
     got = what_oms_got(facts)
     if not (is_ours and got and snapshot.owed_lines and snapshot.state == "SHIPPING"):
         return
     ours, of_order, of_lines = {_CENTRE + centre for centre in policy.centres}, [], []
-    for what, at in (*facts.stops, *_gone(facts, snapshot)):
+    read = dict(sorted(_last_read(facts)))
+    from_default = [(what, at) for what, at in read.items() if what == _DEFAULT_CENTRE]
+    for what, at in (*facts.stops, *from_default, *_gone(facts, snapshot)):
+        read_at = max(at, read.get(what, at))
         if not _is_since(what, at, got[0]):
             continue
         if of_line := next((prefix for prefix in _OF_LINE if what.startswith(prefix)), None):
             line = next((one for one in snapshot.owed_lines if what == of_line + one.id), None)
             known = [name.removeprefix(WITHDRAWN_OF) for name, _ in got[0].contents] if of_line == _IN_PART else []
             asked = {*more, *known, *(fewer if of_line in (TAKEN_BACK, _IN_PART) else ())}
-            if line and at > left_at(facts, line) and _goes_on(facts, line, what, at, asked):
+            if line and read_at > left_at(facts, line) and _goes_on(facts, line, what, at, asked):
                 of_lines.append((at, what))
-        elif what not in ours and at > left_at(facts, *snapshot.owed_lines):
+        elif what not in ours and read_at > left_at(facts, *snapshot.owed_lines):
             of_order.append((at, what))
     newest = max(of_order, default=None)
     apart = [one for one in of_lines if newest is None or one[0] != newest[0]]

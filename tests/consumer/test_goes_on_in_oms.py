@@ -200,4 +200,26 @@ def test_a_shop_whose_own_centres_leave_default_out_is_told_that_an_order_comes_
 def test_an_order_that_is_always_of_the_centre_default_keeps_no_stop(rig: Rig) -> None:
     rig.imported()
     rig.poll(600)
-    assert rig.row().facts.stops == ()
+    facts = rig.row().facts
+    assert (facts.stops, facts.stops_read) == ((), ())
+
+
+def leave(rig: Rig, *lines: str) -> None:
+    """Let a parcel with these lines leave."""
+    items = [{"external_ref": line, "quantity": 1} for line in lines]
+    tell(rig, 512, new_shipments=[{"tracking": f"T {lines}", "items": items}])
+
+
+def test_what_left_before_a_read_showed_the_stop_does_not_show_that_the_oms_goes_on(rig: Rig) -> None:
+    """A person stops the rest when a read shows the stop, though Mirakl dates it before the parcel."""
+    rig.imported(lines=2)
+    rig.clock.advance(60)
+    changes.put_in_state(rig.mirakl["alpha"], "1-A", "WAITING_DEBIT_PAYMENT")
+    leave(rig, "1-A-1")
+    rig.poll(600)
+    assert "payment_awaited_again" in rig.attention()
+    changes.put_in_state(rig.mirakl["alpha"], "1-A", "SHIPPING")
+    rig.poll(600)
+    assert "go_on_in_oms" in rig.attention()
+    leave(rig, "1-A-2")
+    assert (rig.attention(), "shipped" in rig.effects()) == ([], True)
