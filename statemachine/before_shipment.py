@@ -43,25 +43,29 @@ def is_before_shipment(read: Snapshot) -> bool:
     return read.state not in (*AFTER_SHIPPING, *FINAL)
 
 
-def last_open(newest: Snapshot | None, *known: Facts) -> LastOpen | None:
-    """The newest read before the shipment. `known`: the facts that are joined.
+def last_open(newest: Snapshot | None, one: Facts, other: Facts) -> LastOpen | None:
+    """The newest read before the shipment. `one` and `other` are joined.
 
     None while the newest read is such a read, because it says all, and if an earlier version stored the newest read.
     """
     if newest is None or not newest.is_compared or is_before_shipment(newest):
         return None
-    last = max((last for facts in known if (last := newest_open(facts))), default=None)
+    if one.snapshot is None or other.snapshot is None:  # of most joins; this saves time
+        return one.last_open or other.last_open
+    last = max((last for facts in (one, other) if (last := newest_open(facts))), default=None)
     return last and replace(last, contents=_apart(last.contents, contents_of(newest)))
 
 
-def first_shipped(newest: Snapshot | None, *known: Facts) -> LastOpen | None:
-    """The oldest read that shows the order shipped, and where it shows that the parcel goes. `known`: the facts that
-    are joined.
+def first_shipped(newest: Snapshot | None, one: Facts, other: Facts) -> LastOpen | None:
+    """The oldest read that shows the order shipped, and where it shows that the parcel goes. `one` and `other` are
+    joined.
 
     None while the newest read is this one, because it says all.
     """
-    first = min((first for facts in known if (first := oldest_shipped(facts))), default=None)
-    if newest is None or first is None or replace(first, contents=()) == LastOpen(*age_of(newest)):
+    if newest is None or one.snapshot is None or other.snapshot is None:  # of most joins; this saves time
+        return one.first_shipped or other.first_shipped
+    first = min((first for facts in (one, other) if (first := oldest_shipped(facts))), default=None)
+    if first is None or replace(first, contents=()) == LastOpen(*age_of(newest)):
         return None
     return replace(first, contents=_apart(first.contents, _goes_to(newest)))
 

@@ -80,21 +80,28 @@ def _stops_of(snapshot: Snapshot) -> Iterator[tuple[str, datetime]]:
             yield (TAKEN_BACK if line.is_taken_back else _IN_PART) + line.id, shown_at
 
 
-def stops_read(newest: Snapshot | None, *known: Facts) -> _Stops:
-    """For each stop that a read showed, the newest start of such a read. `known`: the facts that are joined.
+def stops_read(newest: Snapshot | None, one: Facts, other: Facts) -> _Stops:
+    """For each stop that a read showed, the newest start of such a read. `one` and `other` are joined.
 
     A stop that the newest read shows is left out if that read began last, because it says all.
     """
-    found = dict(sorted(one for facts in known for one in _last_read(facts)))  # of equal keys the later value stays
-    shown = dict.fromkeys(_shown_by(newest), newest.read_at) if newest else {}
-    return tuple(sorted((what, at) for what, at in found.items() if shown.get(what) != at))
+    first, second = one.snapshot, other.snapshot
+    if newest is None or first is None or second is None:  # of most joins; this saves time
+        return one.stops_read or other.stops_read
+    found = dict(sorted((*_last_read(one), *_last_read(other))))  # of equal keys the later value stays
+    shown = _shown_now(one if newest is first else other)
+    return tuple(sorted((what, at) for what, at in found.items() if not (what in shown and at == newest.read_at)))
 
 
-@asked_once
 def _last_read(facts: Facts) -> _Stops:
     """For each stop that a read showed, the newest start of such a read."""
     read = facts.snapshot
-    return (*facts.stops_read, *((what, read.read_at) for what in _shown_by(read))) if read else facts.stops_read
+    return (*facts.stops_read, *((what, read.read_at) for what in _shown_now(facts))) if read else facts.stops_read
+
+
+@asked_once
+def _shown_now(facts: Facts) -> set[str]:
+    return _shown_by(facts.snapshot) if facts.snapshot else set()
 
 
 def _shown_by(read: Snapshot) -> set[str]:
@@ -104,9 +111,10 @@ def _shown_by(read: Snapshot) -> set[str]:
     The centre DEFAULT is here, because a shop may leave it out of its own centres. Most orders are always of this
     centre, so it is not among the stops of the facts.
     """
-    unclear = [line.id for line in read.lines if line.withdrawn in (Withdrawn.PART, Withdrawn.PRICE)]
-    found = {prefix + line_id for prefix in (TAKEN_BACK, _IN_PART) for line_id in unclear}
-    found.update(what for what, _ in _stops_of(read))
+    found = {what for what, _ in _stops_of(read)}
+    for line in read.lines:
+        if line.withdrawn in (Withdrawn.PART, Withdrawn.PRICE):
+            found |= {TAKEN_BACK + line.id, _IN_PART + line.id}
     return found | {_DEFAULT_CENTRE} if read.centre == _DEFAULT else found
 
 
