@@ -40,7 +40,7 @@ COMMANDS: Final = {
     "doctor": ("doctor", "Look at everything that the service needs, and say what is wrong and what to do about it."),
     "status": (
         "status",
-        "Show what goes on now: what stands still, each shop, dead letters, the log, the leases, the loops.",
+        "Show what goes on now: what stands still (PROBLEM), each shop, dead letters, the log, the leases, the loops.",
     ),
     "audit": ("audit", "Show who paused, resumed, reset, replayed, settled or decided, when and why."),
     "migrate": ("service", "Bring the store's schema up to date, or move a store from SQLite to PostgreSQL."),
