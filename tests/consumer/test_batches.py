@@ -1,33 +1,28 @@
-"""Claims, last looks and results of several threads share transactions. A kill between any two steps loses nothing."""
+"""Claims, last looks and results of several threads share transactions."""
 
+import sys
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import httpx
 import pytest
 import sqlalchemy as sa
 
 from adapters.errors import StoreUnavailable
 from adapters.store import schema as s
+from consumer.together import Together
 from consumer.worker import Worker
-from statemachine.commands import CommandState
 from tests.consumer.rig import Rig
 from tests.consumer.test_not_now import DatabaseSays
-from tests.support import LONG
+from tests.support import LONG, wait
 
 ORDERS = [f"{number}-A" for number in range(4)]
 
 
-class KilledError(BaseException):
-    """The process is killed."""
-
-
-def imports(folder: Path, store_url: str | None = None) -> Rig:
-    """Orders that can be imported. Two of them have messages. `store_url` None: on SQLite."""
-    rig = Rig(folder, store_url=store_url)
+def imports(folder: Path) -> Rig:
+    """Orders that can be imported. Two of them have messages."""
+    rig = Rig(folder)
     for number, order_id in enumerate(ORDERS):
         rig.add(order_id, state="SHIPPING")
         if number % 2:
@@ -48,39 +43,24 @@ def in_threads(rig: Rig, worker: Worker, count: int = 4) -> list[BaseException]:
             raised.append(error)
 
     threads = [threading.Thread(target=run) for _ in range(count)]
-    with rig.store.writing():
+    with rig.store.writing() as connection:
+        if not rig.store.is_sqlite:
+            connection.exec_driver_sql("LOCK TABLE commands IN EXCLUSIVE MODE")
         for thread in threads:
             thread.start()
-        threading.Event().wait(0.02)  # the first of them waits for the store, and the others for the first
+        # The first waits for the store, and the others for the first, unless an error ended all of them before.
+        wait(lambda: _queued(threads) == count - 1 or not any(one.is_alive() for one in threads), "they all wait")
     for thread in threads:
         thread.join(LONG)
         assert not thread.is_alive()
     return raised
 
 
-@contextmanager
-def killed_at(rig: Rig, step: int) -> Iterator[None]:
-    """Kill the process just before its `step`-th statement, commit or request: from then on nothing happens."""
-    left = [step]
-
-    def count(*_: Any) -> None:
-        if threading.current_thread() is threading.main_thread():
-            return  # it only holds the store
-        left[0] -= 1
-        if left[0] <= 0:
-            raise KilledError
-
-    def asked(_request: httpx.Request) -> None:
-        count()
-
-    events = ("before_cursor_execute", "commit")
-    for name in events:
-        sa.event.listen(rig.store.engine, name, count)
-    rig.nets["alpha"].hook = rig.oms_net.hook = asked
-    yield
-    for name in events:
-        sa.event.remove(rig.store.engine, name, count)
-    rig.nets["alpha"].hook = rig.oms_net.hook = lambda _request: None
+def _queued(threads: Sequence[threading.Thread]) -> int:
+    """How many of these threads wait for one that works for them."""
+    frames = sys._current_frames()
+    places = [frames[one.ident].f_code for one in threads if one.ident in frames]
+    return places.count(Together.do.__code__)
 
 
 def test_calls_of_several_threads_share_transactions(tmp_path: Path) -> None:
@@ -94,34 +74,6 @@ def test_calls_of_several_threads_share_transactions(tmp_path: Path) -> None:
     assert in_threads(rig, rig.new_worker()) == []
     assert [rig.state(order_id) for order_id in ORDERS] == ["imported"] * 4
     assert len(writes) - 1 < 3 * len(ORDERS), "alone each call takes a claim, a last look and a result"
-
-
-@pytest.mark.parametrize("step", range(2, 110, 9))
-def test_a_kill_between_any_two_steps_of_a_batch_loses_and_doubles_nothing(tmp_path: Path, step: int) -> None:
-    kill_at(imports(tmp_path), step)
-
-
-@pytest.mark.parametrize("step", range(2, 110, 9))
-def test_a_kill_between_any_two_steps_of_a_batch_on_postgresql(
-    tmp_path: Path, postgres_store_url: str, step: int
-) -> None:
-    rig = imports(tmp_path, postgres_store_url)
-    kill_at(rig, step)
-    rig.store.close()
-
-
-def kill_at(rig: Rig, step: int) -> None:
-    with killed_at(rig, step):
-        raised = in_threads(rig, rig.new_worker())
-    assert {type(error) for error in raised} <= {KilledError}
-    rig.worker = rig.new_worker()
-    for _ in range(3):
-        rig.work(rig.settings.worker.lease_seconds + 1)
-    assert [rig.state(order_id) for order_id in ORDERS] == ["imported"] * 4
-    assert [rig.effects(order_id) for order_id in ORDERS] == [["imported"]] * 4
-    with rig.store.reading() as connection:
-        states = connection.execute(sa.select(s.commands.c.state)).scalars().all()
-    assert set(states) == {CommandState.DONE}
 
 
 def test_a_broken_order_is_taken_out_of_its_batch(tmp_path: Path) -> None:
