@@ -4,7 +4,8 @@ A claim is an event like any other: it adds the fact that the call was attempted
 """
 
 import uuid
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
@@ -73,22 +74,38 @@ class Claims:
     def claim(self, most: int) -> list[Claim]:
         """Lease up to `most` commands, and add the fact that their calls were attempted (docs/rules.md 12, 13, 20).
 
-        An order that cannot be read or planned, or whose claim the store refuses, is quarantined. Raises
-        StoreUnavailable.
+        As many claims of one command would lease the same ones (tests/consumer/test_claims_agree.py). An order that
+        cannot be read or planned, or whose claim the store refuses, is quarantined. Raises StoreUnavailable.
         """
+        claims: list[Claim] = []
+        short: set[Lane] = set()  # had less than was asked for: what is left of them waits, or is locked
+        while len(claims) < most:
+            try:
+                found, goes_on = self._claim_once(most - len(claims), short)
+            except StoreUnavailable:
+                if not claims:
+                    raise
+                break  # what was claimed has to be called, or its leases would hold it
+            claims += found
+            if not goes_on:
+                break
+        return claims
+
+    def _claim_once(self, most: int, short: set[Lane]) -> tuple[list[Claim], bool]:
+        """Claim in one transaction, from lanes that are not in `short`. Adds to it the lanes that had less than was
+        asked for. Returns also whether other lanes are due."""
         while True:
             now, paused = self._clock.now(), self._accounts.paused_lanes()
-            asked = self._look(now, paused, most)
+            due, asked = self._look(now, {*paused, *short}, paused, most)
             if not asked:
-                return []
+                return [], False
             locked: list[OrderRow] = []
             try:
-                found = self._claim(now, asked, paused, locked)
+                claims = self._claim(now, asked, paused, locked, short)
             except StoreUnavailable:
                 raise
             except BrokenOrders as error:
                 self._orders.quarantine(error.orders)
-                continue
             except Exception as error:  # the store refuses what the claim of an order writes
                 if most > 1:
                     most = 1  # so that it is known which order
@@ -96,32 +113,35 @@ class Claims:
                 if not locked:
                     raise
                 self._orders.quarantine({(locked[0].shop, locked[0].order_id): type(error).__name__})
-                continue
-            if found is not None:
-                return found
+            else:
+                return claims, not short.issuperset(due)
 
-    def _look(self, now: datetime, paused: Sequence[Lane], most: int) -> dict[Lane, int]:
-        """Return how many commands to claim of which lanes. Empty if none is due, or if no account has room for one."""
-        resting = set(paused)
-        lanes = [lane for lane in self._lanes if lane not in resting] if resting else self._lanes
+    def _look(
+        self, now: datetime, without: Collection[Lane], paused: Sequence[Lane], most: int
+    ) -> tuple[Sequence[Lane], dict[Lane, int]]:
+        """Return the lanes that are due, and how many commands to claim of which: of none, if none is due, or if no
+        account has room for one."""
+        lanes = [lane for lane in self._lanes if lane not in without] if without else self._lanes
         seen = lane_rows.look(self._store, lanes, paused, now)
         while seen.orphans and lane_rows.adopt(self._store):
             seen = lane_rows.look(self._store, lanes, paused, now)
         tested = [lane for lane in seen.due if self._accounts.is_tested(lane)]
-        return self._turns.share(seen.due, most, under_way=self._accounts.with_reads(seen.under_way), tested=tested)
+        under_way = self._accounts.with_reads(seen.under_way)
+        return seen.due, self._turns.share(seen.due, most, under_way=under_way, tested=tested)
 
     def _claim(
-        self, now: datetime, asked: Mapping[Lane, int], paused: Sequence[Lane], locked: list[OrderRow]
-    ) -> list[Claim] | None:
-        """Claim commands of these lanes. Adds each order that it locks to `locked`.
-
-        Returns None if the caller should look again: what was found is not needed, or may not be called.
-        """
+        self,
+        now: datetime,
+        asked: Mapping[Lane, int],
+        paused: Sequence[Lane],
+        locked: list[OrderRow],
+        short: set[Lane],
+    ) -> list[Claim]:
+        """Claim commands of these lanes: all that are needed and may be called. Adds each order that it locks to
+        `locked`, and the lanes that had less than was asked for to `short`."""
         with self._store.transaction() as tx:
             rows = lane_rows.take(tx, asked, paused, now)
-            if not rows:
-                return []
-            orders = order_rows.lock_by_keys(tx, {row.order_key for row in rows})
+            orders = order_rows.lock_by_keys(tx, {row.order_key for row in rows}) if rows else {}
             locked += orders.values()
             wanted = [self._wanted(row, orders[row.order_key]) for row in rows]
             spent = self._spent(tx, wanted, now)
@@ -138,7 +158,9 @@ class Claims:
         for claim in claims:
             self._accounts.claimed(claim.account, claim.command.kind.operation)
         self._orders.report(applied)
-        return claims or None
+        taken = Counter(Lane(orders[row.order_key].shop, row.kind) for row in rows)
+        short |= {lane for lane, number in asked.items() if taken[lane] < number}
+        return claims
 
     def _wanted(self, row: CommandRow, order: OrderRow) -> _Wanted:
         policy = self._policies.get(order.shop, Policy())
