@@ -30,6 +30,7 @@ from consumer.resting import RESTING
 from statemachine.canceled_by_oms import NOT_OWED
 from statemachine.deadlines import next_deadline
 from statemachine.facts import (
+    AFTER_SHIPPING,
     DEBIT,
     EPOCH,
     OWED_LINE_STATES,
@@ -284,9 +285,10 @@ def _left_over(case: Case, line: Line) -> str:
     """What Mirakl shows of a line of which a person has to take out pieces, or all."""
     if line not in shown_lines(case.facts):
         return "the newest read does not show this line"
-    if not line.is_owed:
+    is_part = line.withdrawn is Withdrawn.PART and line.quantity != 0
+    if not line.is_owed and not (is_part and line.state in AFTER_SHIPPING):
         return f"none is to be sent any more: Mirakl shows {_state_of(line)}"
-    if line.withdrawn is Withdrawn.PART:
+    if is_part:
         return f"Mirakl shows {_in_pieces(line.quantity)}, and {_withdrawals(case, line)}"
     return f"Mirakl shows {_pieces(line.quantity)} {_state_of(line)}{shown_between(case.facts, line)}"
 

@@ -93,6 +93,13 @@ def test_a_line_that_was_taken_back_is_on_the_list_until_a_person_settles_it(
     assert shown(rig) == {}
 
 
+def test_of_a_line_that_was_taken_back_in_part_the_part_is_named(rig: Rig) -> None:
+    shipped_after(rig, refund_a_piece)
+    explanation = operations.explanation(rig.store, rig.row(), rig.policies["alpha"], rig.clock.now())
+    assert "2 went to the OMS, Mirakl shows 2 pieces, and" in explanation.attention[0].cause
+    assert "refund" in explanation.attention[0].cause
+
+
 def test_a_return_after_the_shipment_needs_nobody(rig: Rig) -> None:
     rig.imported(lines=2, quantity=2)
     ships(rig)
