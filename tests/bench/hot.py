@@ -32,6 +32,7 @@ from consumer.operations.orders import explanation, find
 from consumer.retention import Retention
 from statemachine.commands import Policy
 from statemachine.events import Event
+from tests.bench.grown import shop_of
 from tests.consumer.rig import Rig
 from tests.statemachine.lives import read, snapshot_event
 
@@ -52,12 +53,9 @@ class Scene:
         """Order ids from all over the store, others with each call."""
         return [self.names(next(self._numbers) * 7919 % self.orders) for _ in range(how_many)]
 
-    def shop_of(self, order_id: str) -> str:
-        return order_rows.find(self.rig.store, order_id)[0].shop
-
     def events(self, names: list[str], state: str) -> list[Event]:
         """A read of each order, later than every earlier one."""
-        shops = {name: self.shop_of(name) for name in names} if state == "SHIPPING" else {}
+        shops = {name: shop_of(name) for name in names} if state == "SHIPPING" else {}
         seconds = 1e7 + next(self._numbers)
         event = snapshot_event(read(state, updated=seconds, began=seconds))
         return [
