@@ -45,7 +45,8 @@ class IntakeTable(Table):
 class HttpTable(Table):
     """How Mirakl and the OMS are reached. Certificates and proxy do not hold for http:// addresses."""
 
-    #: The certificates that are trusted, in PEM, in place of those of certifi: for a proxy that inspects TLS.
+    #: The certificates that are trusted, in PEM, in place of those of certifi: for a proxy that inspects TLS. The file
+    #: is read at the start: restart the processes after it changed.
     ca_file: Path | None = None
     #: A proxy without user and password, such as "http://proxy.example:3128".
     proxy: ProxyAddress | None = None
