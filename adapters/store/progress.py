@@ -131,6 +131,13 @@ def reset(tx: Transaction, cluster: str, group: str, partition: Partition, progr
     tx.execute(insert.on_conflict_do_update(index_elements=list(key), set_=values))
 
 
+def forget_from(tx: Transaction, cluster: str, group: str, topic: str, first: int) -> None:
+    """Delete the rows of the partitions of a topic from the number `first` on."""
+    c = s.progress.c
+    mine = (c.cluster == cluster, c.group_name == group, c.topic == topic, c.partition >= first)
+    tx.execute(sa.delete(s.progress).where(*mine))
+
+
 def of_group(store: Store, cluster: str, group: str) -> dict[Partition, Progress]:
     """Return how far a group applied each partition that has a row."""
     c = s.progress.c

@@ -171,6 +171,8 @@ def reset(
             excused = excused_commit(stored[one], offsets)
             progress_rows.reset(tx, cluster, group, one, Progress(position, offsets.log_id, excused))
             found.append(ResetPosition(one, stored[one].position, position))
+        if partition is None:  # a topic that was recreated may have fewer partitions: nothing else ends their no_topic
+            progress_rows.forget_from(tx, cluster, group, topic, len(partition_offsets))
         subject = ", ".join(f"{one.topic}/{one.number} {before}->{after}" for one, before, after in found)
         audit_rows.add(tx, who=who, act=f"offsets reset to {whence}", subject=subject, why=why, at=at)
         for shop in sorted(shops):

@@ -329,6 +329,10 @@ def test_a_partition_that_the_log_does_not_show_is_listed(folders: Path) -> None
     listed = by_hand.partition_statuses(rig.store, rig.log, "orderflow", [SNAPSHOTS])
     assert [(one.partition, one.mismatch) for one in listed if one.mismatch] == [(9, "no_topic")]
     assert by_hand.partition_statuses(rig.store, rig.log, "orderflow", [OMS_EVENTS])[-1].mismatch == ""
+    rig.reset_offsets(0)
+    assert gone in progress_rows.of_group(rig.store, rig.log.cluster(), "orderflow")
+    rig.reset_offsets()  # of the whole topic, which was recreated with fewer partitions
+    assert not any(one.mismatch for one in by_hand.partition_statuses(rig.store, rig.log, "orderflow", [SNAPSHOTS]))
 
 
 def test_records_that_are_read_again_have_no_second_effect(folders: Path) -> None:
