@@ -4,6 +4,7 @@ from dataclasses import replace
 from datetime import datetime
 
 from statemachine.facts import EPOCH, Facts
+from statemachine.receipts import dispatches
 
 
 def sent_quantity(facts: Facts, line_id: str) -> int:
@@ -43,7 +44,7 @@ def _parcels(facts: Facts) -> list[tuple[tuple[str, int], ...]]:
     """
     dated: dict[_Content, dict[datetime, _Numbers]] = {}
     undated: dict[_Content, _Numbers] = {}
-    for one in (dispatch for dispatch in facts.dispatches if dispatch.items):
+    for one in (dispatch for dispatch in dispatches(facts) if dispatch.items):
         content = one.oms_id, one.items
         reports = dated.setdefault(content, {}).setdefault(one.at, {}) if one.dated else undated.setdefault(content, {})
         reports.setdefault(one.told_at, set()).add(one.tracking.number)

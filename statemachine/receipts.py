@@ -8,6 +8,7 @@ receipts of an order together tell which of them are repeats (docs/rules.md 32).
 """
 
 from collections.abc import Callable, Hashable
+from dataclasses import replace
 from datetime import datetime, timedelta
 from itertools import takewhile
 from typing import Final, TypeVar
@@ -50,7 +51,25 @@ def is_surplus(facts: Facts, new: Facts) -> bool:
 
 def dispatches_once(facts: Facts) -> tuple[Dispatch, ...]:
     """The dispatches without those that a repeat reports once more."""
-    return _once(facts, facts.dispatches, lambda one: (one.told_at, (one.oms_id, one.tracking, one.items, one.covers)))
+    return _once(facts, dispatches(facts), lambda one: (one.told_at, (one.oms_id, one.tracking, one.items, one.covers)))
+
+
+def dispatches(facts: Facts) -> tuple[Dispatch, ...]:
+    """The dispatches, each with one instant, however often it was reported.
+
+    A time in the hour that clocks repeat is two instants. The report chooses between them: the later one that is not
+    after it. A report that comes again an hour later would choose the other one, so the first report counts.
+    """
+    if not any(one.repeated_hour > EPOCH for one in facts.dispatches):  # nearly always; this saves time
+        return facts.dispatches
+    first: dict[tuple[int, datetime], datetime] = {}
+    for one in facts.dispatches:
+        written = one.oms_id, one.repeated_hour
+        first[written] = min(one.at, first.get(written, one.at))
+    return tuple(
+        replace(one, at=first[one.oms_id, one.repeated_hour]) if one.repeated_hour > EPOCH else one
+        for one in facts.dispatches
+    )
 
 
 def cancellations_once(facts: Facts) -> tuple[Cancellation, ...]:

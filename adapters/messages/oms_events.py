@@ -8,7 +8,7 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta, tzinfo
 from enum import StrEnum
-from typing import Annotated, Final
+from typing import Annotated, Final, NamedTuple
 
 from pydantic import BeforeValidator, Field, ValidationError
 
@@ -373,9 +373,16 @@ def _items(items: Sequence[KornitXItem]) -> tuple[tuple[str, int], ...]:
     return tuple(sorted(quantities.items()))
 
 
-def _dispatched_at(parcel: KornitXParcel, told_at: datetime, zone: tzinfo) -> tuple[datetime, bool]:
-    """When the parcel left, and whether the OMS says so. If it names no time, or one after its report, that of the
-    report counts.
+class _Dated(NamedTuple):
+    """When a parcel left."""
+
+    at: datetime
+    is_dated: bool  # the OMS says so
+    repeated_hour: datetime = EPOCH  # as Dispatch.repeated_hour
+
+
+def _dispatched_at(parcel: KornitXParcel, told_at: datetime, zone: tzinfo) -> _Dated:
+    """When the parcel left. If it names no time, or one after its report, that of the report counts.
 
     In the hour that clocks repeat in autumn a time without an offset is two instants: the later one counts that is not
     after the report. Otherwise a correction in the second of these hours would count as older than what it corrects.
@@ -384,41 +391,43 @@ def _dispatched_at(parcel: KornitXParcel, told_at: datetime, zone: tzinfo) -> tu
     fraction of the second does not count: a correction that is dated in the same second wins.
     """
     written = parcel.dispatch_datetime
-    instants = [in_zone(written.replace(fold=fold), zone) for fold in (0, 1)] if written else [None]
-    if known := [at for at in instants if at is not None and at <= told_at]:
-        return max(known), True
-    is_wrong = instants[0] is not None and instants[0] > told_at + timedelta(seconds=1)
-    return told_at.replace(microsecond=0) if is_wrong else told_at, False
+    both = [in_zone(written.replace(fold=fold), zone) for fold in (0, 1)] if written else []
+    instants = sorted({at for at in both if at is not None})
+    if known := [at for at in instants if at <= told_at]:
+        return _Dated(known[-1], True, instants[0] if len(instants) > 1 else EPOCH)
+    is_wrong = bool(instants) and instants[0] > told_at + timedelta(seconds=1)
+    return _Dated(told_at.replace(microsecond=0) if is_wrong else told_at, False)
 
 
 def _parcel(callback: KornitXCallback, parcel: KornitXParcel, told_at: datetime, zone: tzinfo) -> Dispatch:
-    at, is_dated = _dispatched_at(parcel, told_at, zone)
+    left = _dispatched_at(parcel, told_at, zone)
     return Dispatch(
         oms_id=callback.id,
-        at=at,
+        at=left.at,
         tracking=Tracking(
             carrier=callback.shipping_carrier,  # KornitX names no carrier for a single parcel
             number=parcel.tracking or callback.shipping_tracking,
             url=web_url(parcel.tracking_url),
         ),
         items=_items(parcel.items),
-        dated=is_dated,
+        dated=left.is_dated,
         told_at=told_at,
         timed=parcel.dispatch_datetime is not None,
+        repeated_hour=left.repeated_hour,
     )
 
 
 def _everything(callback: KornitXCallback, told_at: datetime, shop: ShopIds) -> Dispatch:
     """The dispatch that a dispatched status reports: all items, listed in a parcel or not (docs/kornitx.md 9.5)."""
-    parcels = [(*_dispatched_at(one, told_at, shop.time_zone), one) for one in callback.new_shipments]
-    dated = [(at, one) for at, is_dated, one in parcels if is_dated and at > EPOCH]
-    reported_at = min((at for at, is_dated, _ in parcels if not is_dated), default=told_at)
-    without_date = (reported_at, (*callback.new_shipments, KornitXParcel())[0])
-    newest_at, newest = max(dated, key=lambda one: one[0]) if dated else without_date
+    parcels = [(_dispatched_at(one, told_at, shop.time_zone), one) for one in callback.new_shipments]
+    dated = [(left, one) for left, one in parcels if left.is_dated and left.at > EPOCH]
+    reported_at = min((left.at for left, _ in parcels if not left.is_dated), default=told_at)
+    without_date = (_Dated(reported_at, False), (*callback.new_shipments, KornitXParcel())[0])
+    left, newest = max(dated, key=lambda one: one[0].at) if dated else without_date
     number = callback.shipping_tracking or newest.tracking
     return Dispatch(
         oms_id=callback.id,
-        at=newest_at,
+        at=left.at,
         tracking=Tracking(
             carrier=callback.shipping_carrier,
             number=number,
@@ -427,4 +436,5 @@ def _everything(callback: KornitXCallback, told_at: datetime, shop: ShopIds) -> 
         covers="part" if shop.may_split else "order",
         told_at=told_at,
         timed=any(parcel.dispatch_datetime is not None for parcel in callback.new_shipments),
+        repeated_hour=left.repeated_hour,
     )
