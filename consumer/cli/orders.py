@@ -12,13 +12,13 @@ from adapters.store import journal as journal_rows
 from adapters.store.orders import OrderRow
 from consumer.cli.opening import opened
 from consumer.cli.options import FILE, AllOf, Config, Json, MaybeOrderId, OfShop, OrderId, Reason, Who, Yes, group
-from consumer.cli.orders_bulk import STDIN, decide_all, orders_of
+from consumer.cli.orders_bulk import STDIN, decide_all, decide_now, orders_of
 from consumer.cli.orders_list import orders_list
 from consumer.cli.orders_messages import orders_messages
 from consumer.cli.orders_show import orders_explain, orders_show, prefix_of, print_explanation
 from consumer.cli.output import BAD_ANSWER, ask, print_json_items, printable
 from consumer.cli.spans import instant_of
-from consumer.operations.orders import Act, decide, find, question_of, replan
+from consumer.operations.orders import Act, find, question_of, replan
 from consumer.operations.verify import verified, verify
 from statemachine.commands import Policy
 from statemachine.facts import DecisionKind, Tracking
@@ -139,7 +139,7 @@ def _decision(kind: DecisionKind) -> Callable[[Callable[..., dict[str, Any]]], N
                 row = find(session.store, order_id, more["shop"])
                 policy = session.policies().get(row.shop, Policy())
                 ask(question_of(session.store, row, act, policy, prefix=prefix_of(session, row)), more["yes"])
-                after = decide(session.store, session.order_writer(), row, act, shops=session.settings.shops)
+                after = decide_now(session, row, act, was_asked=not more["yes"])
                 print_explanation(session, after)
 
         shape = [*signature(_shape).parameters.values(), *own.values(), *signature(_shape_end).parameters.values()]

@@ -1,7 +1,7 @@
 """One decision about many orders: `--all-of FILE` of the commands that decide."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,7 @@ from consumer.cli.at_work import note_no_worker
 from consumer.cli.opening import Session, config_option, with_config
 from consumer.cli.output import ask, note, print_results
 from consumer.operations.errors import NotPossible, NotUnique, UnknownOrder
-from consumer.operations.orders import Act, decide, find, question_of
+from consumer.operations.orders import Act, decide, find, question_of, require_unchanged
 from statemachine.commands import Policy
 
 #: The name that stands for standard input.
@@ -74,7 +74,7 @@ def decide_all(
     possible = [one for one in previews if not one.error]
     if possible:
         ask(f"{act.kind} {len(possible)} of {len(rows)} orders?", yes)
-    decided = [_decided(session, one, act) for one in previews]
+    decided = [_decided(session, one, act, was_asked=not yes) for one in previews]
     note_no_worker(session)
     print_results(decided, as_json=False)
 
@@ -86,12 +86,23 @@ def _preview(session: Session, row: OrderRow, act: Act, policy: Policy, prefix: 
         return _Preview(row, "", with_config(str(error), session.file))
 
 
-def _decided(session: Session, one: _Preview, act: Act) -> dict[str, Any]:
+def decide_now(session: Session, order: OrderRow, act: Act, *, was_asked: bool) -> OrderRow:
+    """Apply a decision as of now: two persons may have their questions open, and the last yes has to count.
+
+    Raises NotPossible as `decide` does, and if the order changed while its question was open (`was_asked`).
+    """
+    if was_asked:
+        require_unchanged(session.store, order)
+    act = replace(act, at=session.clock.now())
+    return decide(session.store, session.order_writer(), order, act, shops=session.settings.shops)
+
+
+def _decided(session: Session, one: _Preview, act: Act, *, was_asked: bool) -> dict[str, Any]:
     """What became of an order, as a row of the result."""
     after, error = one.row, one.error
     if not error:
         try:
-            after = decide(session.store, session.order_writer(), one.row, act, shops=session.settings.shops)
+            after = decide_now(session, one.row, act, was_asked=was_asked)
         except NotPossible as refusal:
             error = with_config(str(refusal), session.file)
     attention = list(dict.fromkeys(each.reason for each in after.attention))

@@ -130,6 +130,15 @@ def decide(store: Store, writer: OrderWriter, order: OrderRow, act: Act, *, shop
     return order_rows.find(store, order.order_id, order.shop)[0]
 
 
+def require_unchanged(store: Store, order: OrderRow) -> None:
+    """Raise NotPossible if something new of the order was stored since a person looked at it.
+
+    A decision counts as made after all that is stored before it. So it would cover what the person has not seen.
+    """
+    if order_rows.find(store, order.order_id, order.shop)[0].version != order.version:
+        raise NotPossible(f"{_name(order)}: it changed after the question was asked, so look at it and decide again")
+
+
 def replan(store: Store, writer: OrderWriter, order: OrderRow) -> OrderRow:
     """Plan an order again from its facts. A quarantined order goes on, if this version can read and plan it.
 
