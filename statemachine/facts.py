@@ -230,9 +230,7 @@ class Dispatch:
     vouched: tuple[tuple[str, int], ...] = EVERY_LINE
     #: False: the report names no dispatch_datetime at all, so only `told_at` tells how new its tracking is.
     timed: bool = True
-    #: The earlier of the two instants that its dispatch_datetime may be, in the hour that clocks repeat. EPOCH: it is
-    #: one instant, `at`.
-    repeated_hour: datetime = EPOCH
+    repeated_hour: datetime = EPOCH  # if clocks repeat an hour: the earlier instant that its dispatch_datetime may be
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -443,8 +441,7 @@ class Facts(KeepsAnswers):
     shipped_seen: bool = False  # some read, perhaps an old one, showed the order shipped (docs/rules.md 3)
     #: The same. But earlier versions set shipped_seen for a debit alone, and did not have this field: then it is False.
     shipped_shown: bool = False
-    #: The newest `updated_at` of such a read, or of one that showed a debit that follows the shipment. EPOCH: unknown.
-    shipped_update: datetime = EPOCH
+    shipped_update: datetime = EPOCH  # the newest update of such a read, or of one with a debit that follows it
     parts: tuple[Part, ...] = ()
     dispatches: tuple[Dispatch, ...] = ()
     cancellations: tuple[Cancellation, ...] = ()

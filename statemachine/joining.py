@@ -16,6 +16,7 @@ from statemachine.facts import (
     KNOWN_STATES,
     PAY_ON_DELIVERY,
     PAY_ON_DUE_DATE,
+    PAY_ON_SHIPMENT,
     UNCLEAR,
     WITHDRAWN_OF,
     Facts,
@@ -126,7 +127,8 @@ def snapshot_facts(snapshot: Snapshot) -> Facts:
     after = snapshot.state in DEBIT and snapshot.workflow in (PAY_ON_DELIVERY, PAY_ON_DUE_DATE)
     debit_after_shipping = after and snapshot.is_marked_shipped
     shipped = snapshot.state in AFTER_SHIPPING or debit_after_shipping
-    update = snapshot.updated_at if shipped else EPOCH
+    paid_on_shipment = snapshot.state in DEBIT and snapshot.workflow == PAY_ON_SHIPMENT
+    update = snapshot.updated_at if shipped or paid_on_shipment else EPOCH
     snapshot = replace(snapshot, shows=shown_by(snapshot), is_compared=True)
     return Facts(
         snapshot=snapshot,

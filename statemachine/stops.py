@@ -164,12 +164,10 @@ def is_put_back(facts: Facts) -> bool:
     Somebody put it back: another OR24 would say that goods left again. A confirmed OR24 that was never applied
     (docs/rules.md 16) is another case: no read showed the order shipped.
     """
-    if not (
-        facts.shipped_shown and facts.snapshot and facts.snapshot.state == "SHIPPING" and is_confirmed_by_us(facts)
-    ):
+    if not (facts.snapshot and facts.snapshot.state == "SHIPPING" and is_confirmed_by_us(facts)):
         return False
     vouches = (one.told_at for one in facts.dispatches if one.oms_id == VOUCHED)
-    return facts.shipped_update >= max([left_at(facts, *facts.snapshot.lines), *vouches])
+    return EPOCH < facts.shipped_update >= max([left_at(facts, *facts.snapshot.lines), *vouches])
 
 
 def left_though_taken_back(facts: Facts, line: Line) -> bool:

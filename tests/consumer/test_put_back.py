@@ -43,6 +43,18 @@ def test_it_is_not_marked_shipped_again_until_a_person_says_so(rig: Rig) -> None
     assert (rig.state(), rig.attention(), rig.effects().count("shipped")) == ("shipped", [], 2)
 
 
+def test_an_order_whose_debit_was_seen_is_not_marked_shipped_again_either(tmp_path: Path) -> None:
+    """In PAY_ON_SHIPMENT Mirakl debits what our OR24 said had left: the first read after it may show that alone."""
+    rig = Rig(tmp_path)
+    rig.imported(workflow="PAY_ON_SHIPMENT")
+    tell(rig, 8, new_shipments=[{"tracking": "T1"}])
+    rig.poll()
+    assert rig.row().facts.snapshot.state.startswith("WAITING_DEBIT")  # type: ignore[union-attr]
+    rig.clock.advance(86_400)
+    put_in_state(rig, "SHIPPING")
+    assert (rig.attention(), rig.effects().count("shipped")) == (["shipped_before"], 1)
+
+
 def test_a_release_does_not_cover_that_it_is_put_back_once_more(rig: Rig) -> None:
     shipped_and_put_back(rig)
     decide(rig, DecisionKind.RELEASE, "shipped_before")
