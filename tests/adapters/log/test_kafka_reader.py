@@ -24,11 +24,13 @@ from adapters.log import kafka_reader
 from adapters.log.kafka_reader import (
     LONGEST_SILENT_SECONDS,
     SILENT_SECONDS,
+    SPINNING_CPU_SECONDS,
     Assignment,
     AssignmentListener,
     KafkaReader,
     SilenceWatch,
     as_record,
+    poll_in_slices,
     unreadable_record,
 )
 from adapters.ports import NewRecord, Partition
@@ -78,6 +80,29 @@ def test_each_check_after_a_fault_comes_later_until_records_come() -> None:
     assert waits == [400.0, LONGEST_SILENT_SECONDS, LONGEST_SILENT_SECONDS]
     watch.is_check_due(records=1, seconds=0.1)
     assert watch.check_after_seconds == 200.0
+
+
+class _Spinning:
+    """A client that finds nothing, and uses so much CPU time of its caller in each poll."""
+
+    def __init__(self, cpu_seconds: float) -> None:
+        self._cpu_seconds = cpu_seconds
+        self.polls = 0
+
+    def poll(self, timeout_ms: int, max_records: int) -> dict[str, list[object]]:
+        self.polls += 1
+        began = time.thread_time()
+        while time.thread_time() - began < self._cpu_seconds:
+            pass
+        return {}
+
+
+def test_a_client_that_spins_is_left_alone_for_the_rest_of_the_poll() -> None:
+    """kafka-python spun while one of three brokers hung, and kept 35 MB of memory a second."""
+    spinning, idle = _Spinning(2 * SPINNING_CPU_SECONDS), _Spinning(0.0)
+    assert poll_in_slices(spinning, 500, 0.3) == poll_in_slices(idle, 500, 0.1) == {}
+    assert spinning.polls == 2, "the second one after the rest"
+    assert idle.polls > 2
 
 
 def test_a_header_without_a_value_gets_an_empty_value() -> None:
