@@ -29,7 +29,7 @@ from statemachine.reason_of_order import Attention
 from statemachine.reasons import Reason
 from statemachine.settled import Pieces, is_taken_out, named, pieces_now, settle_of_line, settled_pieces, taken_out
 from statemachine.states import State
-from statemachine.stops import left_though_taken_back, let_go_again, line_stopped_at
+from statemachine.stops import came_back, left_though_taken_back, let_go_again, line_stopped_at
 
 
 def changes_by_mirakl(facts: Facts, policy: Policy, snapshot: Snapshot, state: State) -> Iterator[Attention]:
@@ -52,8 +52,8 @@ def _changed_lines(facts: Facts, snapshot: Snapshot, state: State) -> tuple[dict
 
     A line counts in the first list if the OMS has or may have it, and (1) all of it is withdrawn, or the newest read
     leaves it out, or (2) a part is withdrawn that was not known before, or (3) Mirakl shows fewer pieces, or (4) all of
-    it is withdrawn, a person settled that, and the OMS reports a parcel with it since. It counts in the second list if
-    (5) the import left it out, or a person settled that all of it was taken out, and it or a part of it is to be sent
+    it is withdrawn, a person settled that or an incident, and the OMS reports a parcel with it since. It counts in the
+    second list if (5) the import left it out, or a person settled that all of it was taken out, and it or a part of it is to be sent
     now, or (6) Mirakl shows more pieces, or (7) a part that a person settled as withdrawn is not withdrawn any more, or
     (8) a person settled that it or a part was taken out, and only our OR24 marked it shipped, or (9) it was taken back
     or in an incident, only our OR24 marked it shipped, and the OMS did not send it (`_is_owed_again`).
@@ -77,7 +77,7 @@ def _changed_lines(facts: Facts, snapshot: Snapshot, state: State) -> tuple[dict
         if befores and (line.is_owed or _is_withdrawn(facts, line)):
             less = [before for before in befores if now.is_less_than(before)]
             still_made = less and (left_wrongly or not (state is State.SHIPPED and is_done_in_oms(facts, line)))
-            if still_made or (now.number == 0 and _left_though_taken_out(facts, line)):
+            if still_made or (now.number == 0 and _left_though_taken_out(facts, line, state)):
                 fewer[line.id] = named(line.id, now, (less or befores)[0])
             left = state is State.SHIPPED and (line.shipped or is_sent(facts, line))
             grown = [before for before in befores if now.is_more_than(before)]
@@ -125,10 +125,15 @@ def _unmarked(line: Line) -> Line:
     return replace(line, state="", shipped=False) if line.state in AFTER_SHIPPING else line
 
 
-def _left_though_taken_out(facts: Facts, line: Line) -> bool:
-    """Whether a parcel with this line left since a person settled that the line was taken out."""
+def _left_though_taken_out(facts: Facts, line: Line, state: State) -> bool:
+    """Whether a parcel with this line left since a person settled that the line was taken out.
+
+    If Mirakl took it back only after the shipment, it was to be sent again when it left, and has come back.
+    """
     settle, left = taken_out(facts, line.id), Begun(told_at=sent_more_at(facts, line.id))
-    return settle is not None and not left.is_known_to(settle)
+    if settle is None or left.is_known_to(settle):
+        return False
+    return not (state is State.SHIPPED and came_back(facts, line))
 
 
 def pieces_in_oms(facts: Facts, snapshot: Snapshot) -> dict[str, list[Pieces]]:

@@ -217,6 +217,11 @@ def _shipped_at(facts: Facts, line: Line) -> datetime:
     return answer.at if answer else left_at(facts, line)
 
 
+def came_back(facts: Facts, line: Line) -> bool:
+    """Whether each refund and cancelation of the line has a date, and each was made after the line had left."""
+    return bool(line.withdrawn_at) and min(line.withdrawn_at) > _shipped_at(facts, line)
+
+
 def _is_settled(facts: Facts, line: Line, at: datetime) -> bool:
     """Whether a person settled how much of the line is to be sent, and a read that began at this time or later was
     known then."""

@@ -46,6 +46,19 @@ def settle_all(rig: Rig) -> None:
     assert {*rig.attention()} <= {"partly_sent"}
 
 
+def line_of_two(**fields: object) -> Callable[[Rig], None]:
+    """Mirakl shows the second line so."""
+    return lambda rig: changes.set_line(rig.mirakl["alpha"], "1-A", "1-A-2", **fields)
+
+
+def leave(rig: Rig, *lines: str) -> None:
+    """The OMS sends a piece of each of these lines, in one parcel, and says that this is the order."""
+    items = [{"external_ref": line, "quantity": 1} for line in lines]
+    tell(rig, 8, new_shipments=[{"tracking": "T1", "items": items}])
+    rig.poll(600)
+    rig.work()
+
+
 Happens = Callable[[Rig], None]
 SITUATIONS = (
     (refunded, "withdrawn_after_import"),
@@ -114,3 +127,57 @@ def test_the_other_line_of_an_order_leaves_and_is_reported(rig: Rig) -> None:
     tell(rig, 8, shipping_carrier="DPD", shipping_tracking="T1")
     assert rig.attention() == []
     assert rig.effects()[-1] == "shipped"
+
+
+@pytest.mark.parametrize(
+    "ends",
+    [
+        line_of_two(order_line_state="REFUNDED", refunds=[{"id": "r", "amount": 12.0}]),
+        line_of_two(order_line_state="CANCELED"),
+        lambda rig: changes.refund(rig.mirakl["alpha"], "1-A", "1-A-2"),
+    ],
+)
+def test_a_line_that_was_stopped_for_an_incident_and_left_all_the_same_is_told(rig: Rig, ends: Happens) -> None:
+    rig.imported(lines=2)
+    line_of_two(order_line_state="INCIDENT_OPEN")(rig)
+    rig.poll(60)
+    decide(rig, DecisionKind.SETTLE, "line_incident")
+    ends(rig)
+    rig.poll(60)
+    assert "lines_canceled_after_import" not in rig.attention()
+    leave(rig, "1-A-1", "1-A-2")
+    assert (rig.state(), rig.effects()[-1]) == ("shipped", "shipped")
+    assert "lines_canceled_after_import" in rig.attention()
+    settle_all(rig)
+    rig.poll(600)
+    assert rig.attention() == []
+
+
+def test_a_line_that_was_stopped_and_stayed_needs_nobody_when_the_other_leaves(rig: Rig) -> None:
+    rig.imported(lines=2)
+    line_of_two(order_line_state="INCIDENT_OPEN")(rig)
+    rig.poll(60)
+    decide(rig, DecisionKind.SETTLE, "line_incident")
+    line_of_two(order_line_state="REFUNDED")(rig)
+    rig.poll(60)
+    leave(rig, "1-A-1")
+    assert (rig.state(), rig.attention()) == ("shipped", [])
+
+
+@pytest.mark.parametrize("asked", [True, False])
+def test_a_line_that_goes_on_after_a_settled_incident_and_comes_back_needs_nobody(rig: Rig, asked: bool) -> None:
+    """A person lets it go on, or the OMS sends it before that. It is a return after the shipment."""
+    rig.imported(lines=2)
+    line_of_two(order_line_state="INCIDENT_OPEN")(rig)
+    rig.poll(60)
+    decide(rig, DecisionKind.SETTLE, "line_incident")
+    line_of_two(order_line_state="SHIPPING")(rig)
+    rig.poll(60)
+    assert rig.attention() == ["lines_added_after_import"]
+    if asked:
+        decide(rig, DecisionKind.SETTLE, "lines_added_after_import")
+    leave(rig, "1-A-1", "1-A-2")
+    rig.clock.advance(86_400)
+    changes.refund(rig.mirakl["alpha"], "1-A", "1-A-2")
+    rig.poll(60)
+    assert (rig.state(), rig.attention()) == ("shipped", [])
