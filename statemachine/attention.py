@@ -67,9 +67,9 @@ from statemachine.reason_of_order import Attention
 from statemachine.reasons import Reason
 from statemachine.refused_or_canceled import reasons_of_dead
 from statemachine.reported_by_oms import reasons_of_oms
-from statemachine.settled import named, pieces_now, sent_again_at
+from statemachine.settled import left_to_others, named, pieces_now, sent_again_at
 from statemachine.states import State
-from statemachine.stops import is_put_back
+from statemachine.stops import SHIPPED_LINE, is_put_back, stood_at_shipment
 from statemachine.trackings import best_told_at, best_tracking
 from statemachine.troubles import is_released, messages_waited_until, reason_from, troubles_of_need
 
@@ -160,6 +160,7 @@ def _of_order(facts: Facts, policy: Policy, state: State) -> Iterator[Attention]
     if state == State.SHIPPING:
         yield from _before_import(facts, snapshot)
     yield from _unclear_lines(facts, snapshot, state)
+    yield from _left_though_left_to_others(facts, snapshot)
     if snapshot.state == "SHIPPING":
         yield from _while_shipping(facts, policy, snapshot)
         yield from _lines_shipped_elsewhere(facts, snapshot)
@@ -316,6 +317,19 @@ def _lines_shipped_elsewhere(facts: Facts, snapshot: Snapshot) -> Iterator[Atten
     if lines:
         shown = (of_shipped_date(line) if line.is_owed else of_state(line) for line in lines)
         after = Begun(last_without(facts, *shown))
+        yield Attention(Reason.SHIPPED_ELSEWHERE, ", ".join(written(line.id) for line in lines), after=after)
+
+
+def _left_though_left_to_others(facts: Facts, snapshot: Snapshot) -> Iterator[Attention]:
+    """Lines that somebody else marked shipped, and that are in a parcel of the OMS since a person settled that they are
+    stopped there. Our OR24 for the rest does not end it."""
+    lines = []
+    for line in snapshot.lines if facts.decisions and facts.dispatches else ():  # most orders have no decision
+        settle, left = left_to_others(facts, line.id), Begun(told_at=sent_more_at(facts, line.id))
+        if settle and not left.is_known_to(settle) and stood_at_shipment(facts, line, SHIPPED_LINE):
+            lines.append(line)
+    if lines:
+        after = Begun(told_at=max(sent_more_at(facts, line.id) for line in lines))
         yield Attention(Reason.SHIPPED_ELSEWHERE, ", ".join(written(line.id) for line in lines), after=after)
 
 

@@ -12,7 +12,7 @@ from datetime import datetime
 from typing import Final
 
 from statemachine.facts import EPOCH, WITHDRAWN_OF, Decision, DecisionKind, Facts, Line, Snapshot, Withdrawn
-from statemachine.ids_in_text import entries, read, written
+from statemachine.ids_in_text import entries, named_in, read, written
 from statemachine.occurrences import Begun
 from statemachine.reasons import Reason
 
@@ -203,6 +203,17 @@ def taken_out(facts: Facts, line_id: str) -> Decision | None:
         return any((line_id, _NONE_LEFT) == _line_of(change) for detail in details for change in entries(detail))
 
     settle = _newest_settle(facts, EPOCH, takes_out)
+    return None if settle is None or is_settled_as_added(facts, line_id, settle.at) else settle
+
+
+def left_to_others(facts: Facts, line_id: str) -> Decision | None:
+    """The newest settle that says that the OMS does not send this line, because somebody else shipped it, while the OMS
+    sends others. None: no settle does, or a newer one says that the OMS makes it."""
+
+    def leaves_it(one: Decision) -> bool:
+        return any(named_in(detail, [line_id]) for detail in _details(one, Reason.SHIPPED_ELSEWHERE))
+
+    settle = _newest_settle(facts, EPOCH, leaves_it)
     return None if settle is None or is_settled_as_added(facts, line_id, settle.at) else settle
 
 

@@ -9,6 +9,7 @@ from datetime import datetime
 from typing import Final
 
 from statemachine.asked_once import asked_once
+from statemachine.before_shipment import newest_open
 from statemachine.commands import CommandKind, Policy
 from statemachine.facts import (
     AFTER_SHIPPING,
@@ -42,12 +43,12 @@ NOT_OURS: Final = "can_shop_ship false"
 _CENTRE: Final = "centre "
 _DEFAULT: Final = "DEFAULT"
 _DEFAULT_CENTRE: Final = f"{_CENTRE}{_DEFAULT}"
-_SHIPPED_LINE: Final = "shipped: "
-_INCIDENT: Final = "incident of "
+SHIPPED_LINE: Final = "shipped: "
+INCIDENT: Final = "incident of "
 _GONE: Final = "gone from Mirakl"
 TAKEN_BACK: Final = "taken back: "
 _IN_PART: Final = "taken back in part: "
-_OF_LINE: Final = (_SHIPPED_LINE, _INCIDENT, TAKEN_BACK, _IN_PART)
+_OF_LINE: Final = (SHIPPED_LINE, INCIDENT, TAKEN_BACK, _IN_PART)
 
 
 _Stops = tuple[tuple[str, datetime], ...]
@@ -68,14 +69,14 @@ def _stops_of(snapshot: Snapshot) -> Iterator[tuple[str, datetime]]:
     if snapshot.state in AFTER_SHIPPING or (snapshot.state in DEBIT and after_shipment and not in_part):
         yield SHIPPED, shown_at
     if snapshot.state in ("SHIPPING", *DEBIT):
-        yield from ((_SHIPPED_LINE + line.id, shown_at) for line in marked)
+        yield from ((SHIPPED_LINE + line.id, shown_at) for line in marked)
     if snapshot.state == "SHIPPING" and not snapshot.can_ship:
         yield NOT_OURS, snapshot.read_at
     if snapshot.state == "SHIPPING" and snapshot.centre not in ("", _DEFAULT):  # see `_shown_by`
         yield _CENTRE + snapshot.centre, snapshot.read_at
     for line in snapshot.lines if snapshot.state in ("SHIPPING", *DEBIT) else ():
         if line.has_incident:
-            yield _INCIDENT + line.id, shown_at
+            yield INCIDENT + line.id, shown_at
         if line.is_taken_back or line.withdrawn is Withdrawn.PART:
             yield (TAKEN_BACK if line.is_taken_back else _IN_PART) + line.id, shown_at
 
@@ -229,10 +230,17 @@ def _is_settled(facts: Facts, line: Line, at: datetime) -> bool:
     return settle is not None and (settle.seen.read_at >= at or not is_kept(settle.seen))
 
 
+def stood_at_shipment(facts: Facts, line: Line, *stops: str) -> bool:
+    """Whether the newest read before the shipment, or a later one, showed the line so. `stops`: SHIPPED_LINE or
+    INCIDENT."""
+    stopped, last = _stopped_since_import(facts, *(stop + line.id for stop in stops)), newest_open(facts)
+    return bool(stopped) and last is not None and last.updated_at <= max(stopped)
+
+
 def line_stopped_at(facts: Facts, line: Line) -> datetime | None:
     """When a read since the import last showed the line taken back or in an incident, and the order not shipped.
     None: no read did."""
-    return max(_stopped_since_import(facts, TAKEN_BACK + line.id, _INCIDENT + line.id), default=None)
+    return max(_stopped_since_import(facts, TAKEN_BACK + line.id, INCIDENT + line.id), default=None)
 
 
 def _stopped_since_import(facts: Facts, *names: str) -> list[datetime]:
@@ -266,7 +274,7 @@ def _goes_on(facts: Facts, line: Line, what: str, at: datetime, asked: Collectio
     for it, until a person settles that. oms_canceled asks for a line that the OMS canceled. `asked`: the ids of the
     lines for which another reason asks.
     """
-    if what.startswith(_SHIPPED_LINE):
+    if what.startswith(SHIPPED_LINE):
         return not line.shipped
     if line.id in asked or has_left(facts, line) or is_ended_everywhere(facts, line.id):
         return False

@@ -67,3 +67,36 @@ def test_lines_that_mirakl_marks_after_our_shipment_are_not_shown(rig: Rig) -> N
     tell(rig, 8)
     mark(rig)
     assert "shipped_elsewhere" not in rig.attention()
+
+
+def parcel_of_both(rig: Rig) -> None:
+    items = [{"external_ref": line, "quantity": 1} for line in ("1-A-1", "1-A-2")]
+    tell(rig, 8, new_shipments=[{"tracking": "T1", "items": items}])
+
+
+def test_a_line_that_leaves_after_a_settle_is_told_until_another_settle(rig: Rig) -> None:
+    """Our OR24 for the other line, which marks all lines shipped, does not end it."""
+    rig.imported(lines=2)
+    mark(rig)
+    decide(rig, DecisionKind.SETTLE, "shipped_elsewhere")
+    parcel_of_both(rig)
+    assert details(rig) == {"shipped_elsewhere": "1-A-1"}
+    rig.poll(600)
+    rig.work()
+    assert (rig.state(), details(rig)) == ("shipped", {"shipped_elsewhere": "1-A-1"})
+    decide(rig, DecisionKind.SETTLE, "shipped_elsewhere")
+    rig.poll(600)
+    assert rig.attention() == []
+
+
+def test_a_line_that_is_to_be_sent_after_a_settle_and_leaves_needs_nobody(rig: Rig) -> None:
+    rig.imported(lines=2)
+    mark(rig)
+    decide(rig, DecisionKind.SETTLE, "shipped_elsewhere")
+    rig.clock.advance(60)
+    mark(rig, "SHIPPING")
+    assert rig.attention() == ["go_on_in_oms"]
+    parcel_of_both(rig)
+    rig.poll(600)
+    rig.work()
+    assert (rig.state(), rig.attention()) == ("shipped", [])
