@@ -84,6 +84,11 @@ def shipped_by_somebody_else(facts: Facts) -> bool:
     return is_shipped and not is_confirmed_by_us(facts)
 
 
+def is_marked_by_us(facts: Facts, line: Line) -> bool:
+    """Whether Mirakl shows the line shipped, and perhaps only because our OR24 marked every line of the order so."""
+    return is_confirmed_by_us(facts) and line.state in AFTER_SHIPPING and not line.is_taken_back
+
+
 def mirakl_shows(snapshot: Snapshot | None) -> str:
     return f"Mirakl shows {snapshot.state}, updated {moment(snapshot.updated_at)}" if snapshot else ""
 

@@ -12,7 +12,7 @@ from typing import Final
 
 from adapters.store.journal import JournalRow
 from adapters.store.orders import OrderRow
-from consumer.operations.cases import Case, lines_named_in
+from consumer.operations.cases import Case, is_marked_by_us, lines_named_in
 from consumer.operations.causes_of_orders import cause_of_order, code_in_words
 from consumer.operations.instants import to_the_second
 from consumer.operations.outside import disproved_by_read
@@ -221,6 +221,13 @@ _CURE_OF_VOUCHED_TOO_EARLY: Final = (
     "SHIPPING; if it still waits, see that it is accepted."
 )
 
+#: What to do about a line that nobody sends, and that our OR24 for the other lines marked shipped.
+_CURE_OF_MARKED_BY_US: Final = (
+    "Our OR24 reported the whole order shipped, this line too, and nobody makes it. Look in Mirakl's portal how its "
+    "incident, refund or cancelation ended. If the customer is not to get the line, refund it there: the next read "
+    "ends this. Only if it is to be sent after all, have the OMS make it; then `orders settle ORDER --reason WHY`."
+)
+
 #: What to do about a line without a quantity of an order that the OMS has.
 _CURE_OF_QUANTITY_IN_OMS: Final = (
     "Look at the line in Mirakl's portal, and ask the operator. Compare the pieces with what the OMS makes. It clears "
@@ -245,6 +252,7 @@ CURES_OF_CASES: Final = (
     _CURE_OF_ANOTHER_PART,
     _CURE_OF_VOUCHED_TOO_EARLY,
     _CURE_OF_QUANTITY_IN_OMS,
+    _CURE_OF_MARKED_BY_US,
 )
 #: Reasons whose cure is to stop lines in the OMS.
 _STOP_LINES: Final = (Reason.LINES_CANCELED_AFTER_IMPORT, Reason.WITHDRAWN_AFTER_IMPORT)
@@ -270,6 +278,8 @@ def cure(one: Attention, order: OrderRow, policy: Policy | None = None) -> str:
         cure_of = _CURE_OF_VOUCHED_TOO_EARLY
     elif one.reason is Reason.QUANTITY_MISSING and import_known(order.facts):
         cure_of = _CURE_OF_QUANTITY_IN_OMS
+    elif one.reason is Reason.LINES_ADDED_AFTER_IMPORT and _are_marked_by_us(one, order.facts):
+        cure_of = _CURE_OF_MARKED_BY_US
     elif one.reason is Reason.NEEDS_DECISION and policy is not None:
         cure_of = _cure_of_unknown_skus(order.facts, policy) or cure_of
     named = (f"The goods have left. {text}" if text else cure_of).replace(
@@ -308,6 +318,12 @@ def _cure_of_unknown_skus(facts: Facts, policy: Policy) -> str:
         "accepts the other lines. `orders accept ORDER --reason WHY` accepts every line, `orders refuse ORDER --reason "
         "WHY` refuses every line. Or decide in Mirakl's portal."
     )
+
+
+def _are_marked_by_us(one: Attention, facts: Facts) -> bool:
+    """Whether Mirakl shows each line that the reason names as shipped, and perhaps only because of our OR24."""
+    lines = lines_named_in(one, facts)
+    return bool(lines) and all(is_marked_by_us(facts, line) for line in lines)
 
 
 def _has_left(one: Attention, facts: Facts) -> bool:

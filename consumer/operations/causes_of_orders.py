@@ -9,6 +9,7 @@ from typing import Final
 
 from consumer.operations.cases import (
     Case,
+    is_marked_by_us,
     joined,
     lines_named_in,
     may_have_line,
@@ -335,6 +336,7 @@ def _lines_added(case: Case) -> str:
         f"{named(line)}: {_sent_to_oms(case.facts, line, 0)}{_settled(case.facts, line)}, "
         + (_left_over(case, line) if line.withdrawn is Withdrawn.PART else f"Mirakl shows {_pieces(line.quantity)}")
         + shown_between(case.facts, line)
+        + (f" {line.state}, as OR24 marked the whole order" if is_marked_by_us(case.facts, line) else "")
         for line in lines_named_in(case.one, case.facts)
     )
 

@@ -123,6 +123,12 @@ def _first(before: Plan, after: Plan, facts: Facts, policy: Policy) -> Iterator[
         left = all_sent(facts) and not unfinished_parts(facts)
         stop = "the OMS sent the goods too: if two parcels left, stop the second or arrange its return first"
         yield stop if left else "what has not left the OMS leaves all the same, so stop it there first"
+    if Reason.LINE_INCIDENT in ended and facts.snapshot and facts.snapshot.owed_lines:
+        lines = ", ".join(line.id for line in facts.snapshot.lines if line.has_incident)
+        yield (
+            f"when the other lines have left, OR24 reports the whole order shipped, {lines} too: if the customer is "
+            "not to get that, have it refunded in Mirakl's portal first"
+        )
     if Reason.FOREIGN_TRACKING in ended and facts.snapshot:
         numbers = tracking_in_words(facts.snapshot.tracking), tracking_in_words(best_tracking(facts))
         yield (

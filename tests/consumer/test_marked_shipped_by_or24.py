@@ -6,6 +6,7 @@ import pytest
 
 from adapters.simulators.mirakl import changes
 from consumer.operations import orders as operations
+from consumer.operations.causes import AttentionReason
 from statemachine.facts import DecisionKind
 from tests.consumer.in_oms_hands import decide, details, tell
 from tests.consumer.rig import Rig
@@ -38,6 +39,10 @@ def refunded(rig: Rig) -> None:
 
 def in_an_incident(rig: Rig) -> None:
     changes.set_line(rig.mirakl["alpha"], "1-A", LINE, order_line_state="INCIDENT_OPEN")
+
+
+def explained(rig: Rig) -> tuple[AttentionReason, ...]:
+    return tuple(operations.explanation(rig.store, rig.row(), rig.policies["alpha"], rig.clock.now()).attention)
 
 
 @pytest.mark.parametrize("stop", [refunded, in_an_incident])
@@ -73,3 +78,36 @@ def test_a_line_that_was_owed_when_or24_went_out_needs_nobody(rig: Rig) -> None:
     rig.poll(60)
     line_is_to_be_sent_again(rig)
     assert (rig.state(), rig.attention()) == ("shipped", [])
+
+
+def test_a_line_with_an_incident_before_the_import_is_not_to_be_made_because_or24_marked_it(rig: Rig) -> None:
+    rig.add("1-A", state="SHIPPING", lines=2)
+    in_an_incident(rig)
+    rig.poll()
+    rig.work()
+    (incident,) = explained(rig)
+    assert incident.reason == "line_incident"
+    assert "OR24 then reports the whole order shipped, this line too: so have it refunded before" in incident.cure
+    act = operations.Act(DecisionKind.SETTLE, "ana", "money back", rig.clock.now(), only=("line_incident",))
+    question = operations.question_of(rig.store, rig.row(), act, rig.policies["alpha"], prefix="")
+    assert f"OR24 reports the whole order shipped, {LINE} too" in question
+    decide(rig, DecisionKind.SETTLE, "line_incident")
+    first_line_ships(rig)
+    (added,) = explained(rig)
+    assert added.reason == "lines_added_after_import"
+    assert "SHIPPED, as OR24 marked the whole order" in added.cause
+    assert added.cure.startswith("Our OR24 reported the whole order shipped, this line too, and nobody makes it.")
+    refunded(rig)
+    rig.poll(60)
+    assert rig.attention() == []
+
+
+def test_a_line_that_is_owed_again_is_to_be_made(rig: Rig) -> None:
+    rig.add("1-A", state="SHIPPING", lines=2)
+    in_an_incident(rig)
+    rig.poll()
+    rig.work()
+    changes.set_line(rig.mirakl["alpha"], "1-A", LINE, order_line_state="SHIPPING")
+    rig.poll(60)
+    (added,) = explained(rig)
+    assert (added.reason, added.cure[:26]) == ("lines_added_after_import", "Have the OMS make them too")
