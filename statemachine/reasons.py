@@ -284,6 +284,8 @@ REASONS: Final[Mapping[Reason, About]] = {
         "is accepted.",
         ends_by=EndsBy.FACT,
         urgency=Urgency.WAITS,
+        urgency_in_oms=Urgency.NOW,
+        urgent_if="Mirakl showed SHIPPING before, and waits for the customer's money again",
     ),
     Reason.PAYMENT_AWAITED_AGAIN: About(
         "the OMS has the order, or may have it, and Mirakl waits for the customer's money",

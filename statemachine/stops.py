@@ -230,6 +230,15 @@ def _is_settled(facts: Facts, line: Line, at: datetime) -> bool:
     return settle is not None and (settle.seen.read_at >= at or not is_kept(settle.seen))
 
 
+def is_unpaid_again(facts: Facts) -> bool:
+    """Whether Mirakl waits for the customer's money, and an earlier read showed that the order can be sent, or a person
+    settled that the OMS has it too early."""
+    settled = any(
+        one.kind is DecisionKind.SETTLE and one.names(Reason.PAYMENT_AWAITED_AGAIN) for one in facts.decisions
+    )
+    return facts.snapshot is not None and facts.snapshot.state in DEBIT and (settled or facts.baseline is not None)
+
+
 def stood_at_shipment(facts: Facts, line: Line, *stops: str) -> bool:
     """Whether the newest read before the shipment, or a later one, showed the line so. `stops`: SHIPPED_LINE or
     INCIDENT."""

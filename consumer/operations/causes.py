@@ -29,6 +29,7 @@ from statemachine.reason_of_order import Attention
 from statemachine.reasons import Reason
 from statemachine.settled import says_unclear
 from statemachine.states import State
+from statemachine.stops import is_unpaid_again
 from statemachine.troubles import MESSAGES, is_released, messages_waited_until, troubles_of
 
 
@@ -228,6 +229,12 @@ _CURE_OF_MARKED_BY_US: Final = (
     "ends this. Only if it is to be sent after all, have the OMS make it; then `orders settle ORDER --reason WHY`."
 )
 
+#: What to do about goods that left though the customer's money was awaited again.
+_CURE_OF_UNPAID_AGAIN: Final = (
+    "The customer has not paid, and the goods are on their way. Stop the parcel or arrange its return, and ask the "
+    "operator whether the customer still pays. Mirakl is notified as soon as it shows SHIPPING."
+)
+
 #: What to do about a line without a quantity of an order that the OMS has.
 _CURE_OF_QUANTITY_IN_OMS: Final = (
     "Look at the line in Mirakl's portal, and ask the operator. Compare the pieces with what the OMS makes. It clears "
@@ -253,6 +260,7 @@ CURES_OF_CASES: Final = (
     _CURE_OF_VOUCHED_TOO_EARLY,
     _CURE_OF_QUANTITY_IN_OMS,
     _CURE_OF_MARKED_BY_US,
+    _CURE_OF_UNPAID_AGAIN,
 )
 #: Reasons whose cure is to stop lines in the OMS.
 _STOP_LINES: Final = (Reason.LINES_CANCELED_AFTER_IMPORT, Reason.WITHDRAWN_AFTER_IMPORT)
@@ -276,6 +284,8 @@ def cure(one: Attention, order: OrderRow, policy: Policy | None = None) -> str:
         cure_of = _CURE_OF_ANOTHER_PART
     elif one.reason is Reason.SENT_BEFORE_SHIPPING and {sent.oms_id for sent in order.facts.dispatches} == {VOUCHED}:
         cure_of = _CURE_OF_VOUCHED_TOO_EARLY
+    elif one.reason is Reason.SENT_BEFORE_SHIPPING and is_unpaid_again(order.facts):
+        cure_of = _CURE_OF_UNPAID_AGAIN
     elif one.reason is Reason.QUANTITY_MISSING and import_known(order.facts):
         cure_of = _CURE_OF_QUANTITY_IN_OMS
     elif one.reason is Reason.LINES_ADDED_AFTER_IMPORT and _are_marked_by_us(one, order.facts):

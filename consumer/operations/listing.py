@@ -22,6 +22,7 @@ from statemachine.facts import Facts
 from statemachine.payloads import may_be_in_oms
 from statemachine.reason_of_order import Attention
 from statemachine.reasons import Reason
+from statemachine.stops import is_unpaid_again
 from statemachine.urgency import Urgency
 
 #: More orders than this are not looked up one by one.
@@ -151,10 +152,13 @@ def _are_made(one: Attention, facts: Facts) -> bool:
     """Whether the OMS has, or may have, the lines that the reason names. Of a reason that names none: whether the OMS
     has the order or may have it, or goods of it have left.
 
-    Of `foreign_tracking`: whether somebody else reported the shipment. Then a second parcel may be on its way.
+    Of `foreign_tracking`: whether somebody else reported the shipment. Then a second parcel may be on its way. Of
+    `sent_before_shipping`: whether Mirakl waits for the money again. Then the parcel has to be stopped.
     """
     if one.reason is Reason.FOREIGN_TRACKING:
         return shipped_by_somebody_else(facts)
+    if one.reason is Reason.SENT_BEFORE_SHIPPING:
+        return is_unpaid_again(facts)
     if lines := lines_named_in(one, facts):
         return may_be_in_oms(facts) and any(may_have_line(facts, line) for line in lines)
     return may_be_in_oms(facts) or bool(facts.dispatches)

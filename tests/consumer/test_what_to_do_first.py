@@ -7,8 +7,10 @@ import pytest
 from adapters.simulators.faults import Fault
 from adapters.simulators.mirakl import changes
 from consumer.operations import orders as operations
+from consumer.operations.listing import listed
 from statemachine.facts import DecisionKind
-from tests.consumer.in_oms_hands import decide
+from statemachine.urgency import Urgency
+from tests.consumer.in_oms_hands import decide, tell
 from tests.consumer.rig import Rig
 
 LACKS_A_LINE = (
@@ -48,6 +50,26 @@ def test_goods_without_a_payment_are_held_in_the_oms_before_the_reason_is_settle
     rig.poll()
     assert "When the OMS has it on hold, `" in cures(rig)["payment_awaited_again"]
     assert "put the order on hold in the OMS first" in asked(rig, DecisionKind.SETTLE, "payment_awaited_again")
+
+
+def test_goods_that_left_while_the_money_is_awaited_again_are_to_be_stopped_at_once(rig: Rig) -> None:
+    rig.imported()
+    changes.put_in_state(rig.mirakl["alpha"], "1-A", "WAITING_DEBIT_PAYMENT")
+    rig.poll()
+    decide(rig, DecisionKind.SETTLE, "payment_awaited_again")
+    tell(rig, 8, shipping_tracking="T1")
+    assert rig.attention() == ["sent_before_shipping"]
+    assert listed(rig.row(), rig.policies["alpha"]).urgency is Urgency.NOW
+    assert "Stop the parcel or arrange its return, and ask the operator" in cures(rig)["sent_before_shipping"]
+
+
+def test_goods_that_left_before_the_first_shipping_wait_for_a_read(rig: Rig) -> None:
+    rig.add("1-A", state="WAITING_ACCEPTANCE")
+    rig.switch(paused=("accept",))
+    rig.poll()
+    tell(rig, 8, shipping_tracking="T1")
+    assert rig.attention() == ["sent_before_shipping"]
+    assert listed(rig.row(), rig.policies["alpha"]).urgency is Urgency.WAITS
 
 
 def test_a_withdrawn_order_is_stopped_in_the_oms_before_the_reason_is_settled(rig: Rig) -> None:
