@@ -297,6 +297,8 @@ REASONS: Final[Mapping[Reason, About]] = {
     Reason.QUANTITY_EXCEEDS_ORDER: About(
         "the OMS sent more of a line than was ordered",
         "Ask the OMS what really left, then `orders settle ORDER --reason WHY`.",
+        urgency_in_oms=Urgency.NOW,
+        urgent_if="the OMS got these pieces, and Mirakl took them back",
     ),
     Reason.FOREIGN_TRACKING: About(
         "Mirakl shows a tracking that is not ours, and orderflow does not replace it",

@@ -15,7 +15,14 @@ from statemachine.ids_in_text import named_in
 from statemachine.in_oms import is_confirmed_by_us, is_debited_after_shipping
 from statemachine.other_values import LEFT_OUT, shown_since
 from statemachine.payloads import import_known, what_oms_got
-from statemachine.readings import alive_parts, is_canceled_by_oms, lines_left_out, mirakl_state, parts_in_oms
+from statemachine.readings import (
+    alive_parts,
+    is_canceled_by_oms,
+    lines_left_out,
+    mirakl_state,
+    ordered_pieces,
+    parts_in_oms,
+)
 from statemachine.reason_of_order import Attention
 
 
@@ -82,6 +89,13 @@ def shipped_by_somebody_else(facts: Facts) -> bool:
     """Whether Mirakl shows the order shipped, and no OR24 of ours and no word of a person stands behind that."""
     is_shipped = mirakl_state(facts) in AFTER_SHIPPING or is_debited_after_shipping(facts)
     return is_shipped and not is_confirmed_by_us(facts)
+
+
+def taken_back_since(facts: Facts, line: Line) -> int:
+    """How many pieces fewer of the line are to be sent than went to the OMS. 0: none, or it is not known."""
+    ordered = ordered_pieces(facts, line)
+    went = [dict(one.items).get(line.id, 0) for one in what_oms_got(facts)]
+    return max(0, max(went, default=0) - ordered) if ordered is not None else 0
 
 
 def is_marked_by_us(facts: Facts, line: Line) -> bool:

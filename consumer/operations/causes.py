@@ -12,7 +12,7 @@ from typing import Final
 
 from adapters.store.journal import JournalRow
 from adapters.store.orders import OrderRow
-from consumer.operations.cases import Case, is_marked_by_us, lines_named_in
+from consumer.operations.cases import Case, is_marked_by_us, lines_named_in, taken_back_since
 from consumer.operations.causes_of_orders import cause_of_order, code_in_words
 from consumer.operations.instants import to_the_second
 from consumer.operations.outside import disproved_by_read
@@ -235,6 +235,12 @@ _CURE_OF_UNPAID_AGAIN: Final = (
     "operator whether the customer still pays. Mirakl is notified as soon as it shows SHIPPING."
 )
 
+#: What to do about pieces that Mirakl took back, and that left all the same.
+_CURE_OF_PIECES_TAKEN_BACK: Final = (
+    "Pieces that were canceled or refunded have left. Stop the parcel or arrange its return, clear the money with the "
+    "operator, then `orders settle ORDER --reason WHY`."
+)
+
 #: What to do about a line without a quantity of an order that the OMS has.
 _CURE_OF_QUANTITY_IN_OMS: Final = (
     "Look at the line in Mirakl's portal, and ask the operator. Compare the pieces with what the OMS makes. It clears "
@@ -261,6 +267,7 @@ CURES_OF_CASES: Final = (
     _CURE_OF_QUANTITY_IN_OMS,
     _CURE_OF_MARKED_BY_US,
     _CURE_OF_UNPAID_AGAIN,
+    _CURE_OF_PIECES_TAKEN_BACK,
 )
 #: Reasons whose cure is to stop lines in the OMS.
 _STOP_LINES: Final = (Reason.LINES_CANCELED_AFTER_IMPORT, Reason.WITHDRAWN_AFTER_IMPORT)
@@ -288,6 +295,10 @@ def cure(one: Attention, order: OrderRow, policy: Policy | None = None) -> str:
         cure_of = _CURE_OF_UNPAID_AGAIN
     elif one.reason is Reason.QUANTITY_MISSING and import_known(order.facts):
         cure_of = _CURE_OF_QUANTITY_IN_OMS
+    elif one.reason is Reason.QUANTITY_EXCEEDS_ORDER and any(
+        taken_back_since(order.facts, line) for line in lines_named_in(one, order.facts)
+    ):
+        cure_of = _CURE_OF_PIECES_TAKEN_BACK
     elif one.reason is Reason.LINES_ADDED_AFTER_IMPORT and _are_marked_by_us(one, order.facts):
         cure_of = _CURE_OF_MARKED_BY_US
     elif one.reason is Reason.NEEDS_DECISION and policy is not None:

@@ -21,6 +21,7 @@ from consumer.operations.cases import (
     shipped_by_somebody_else,
     shown_between,
     shown_lines,
+    taken_back_since,
     tracking_in_words,
     trackings_sent,
 )
@@ -391,7 +392,12 @@ def _sent_too_early(case: Case) -> str:
 def _too_many(case: Case) -> str:
     lines = lines_named_in(case.one, case.facts)
     each = [(line, sent_quantity(case.facts, line.id), ordered_pieces(case.facts, line)) for line in lines]
-    return joined(f"{named(line)}: {sent} in parcels, {_pieces(ordered)} ordered" for line, sent, ordered in each)
+    taken = {line.id: taken_back_since(case.facts, line) for line in lines}
+    return joined(
+        f"{named(line)}: {sent} in parcels, {_pieces(ordered)} "
+        + (f"to be sent: {taken[line.id]} are canceled or refunded since the import" if taken[line.id] else "ordered")
+        for line, sent, ordered in each
+    )
 
 
 def _foreign_tracking(case: Case) -> str:

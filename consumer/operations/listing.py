@@ -15,7 +15,7 @@ from adapters.store import orders as order_rows
 from adapters.store.orders import OrderRow
 from adapters.store.transaction import Store
 from consumer.names import unnamed
-from consumer.operations.cases import lines_named_in, may_have_line, shipped_by_somebody_else
+from consumer.operations.cases import lines_named_in, may_have_line, shipped_by_somebody_else, taken_back_since
 from statemachine.commands import Policy
 from statemachine.deadlines import next_deadline
 from statemachine.facts import Facts
@@ -153,10 +153,13 @@ def _are_made(one: Attention, facts: Facts) -> bool:
     has the order or may have it, or goods of it have left.
 
     Of `foreign_tracking`: whether somebody else reported the shipment. Then a second parcel may be on its way. Of
-    `sent_before_shipping`: whether Mirakl waits for the money again. Then the parcel has to be stopped.
+    `sent_before_shipping`: whether Mirakl waits for the money again; of `quantity_exceeds_order`: whether it took the
+    pieces back that left. Then the parcel has to be stopped.
     """
     if one.reason is Reason.FOREIGN_TRACKING:
         return shipped_by_somebody_else(facts)
+    if one.reason is Reason.QUANTITY_EXCEEDS_ORDER:
+        return any(taken_back_since(facts, line) for line in lines_named_in(one, facts))
     if one.reason is Reason.SENT_BEFORE_SHIPPING:
         return is_unpaid_again(facts)
     if lines := lines_named_in(one, facts):

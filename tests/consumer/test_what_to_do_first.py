@@ -7,6 +7,7 @@ import pytest
 from adapters.simulators.faults import Fault
 from adapters.simulators.mirakl import changes
 from consumer.operations import orders as operations
+from consumer.operations.explain import Explanation
 from consumer.operations.listing import listed
 from statemachine.facts import DecisionKind
 from statemachine.urgency import Urgency
@@ -28,9 +29,12 @@ def asked(rig: Rig, kind: DecisionKind, *only: str) -> str:
     return operations.question_of(rig.store, rig.row(), act, rig.policies["alpha"], prefix="")
 
 
+def explained(rig: Rig) -> Explanation:
+    return operations.explanation(rig.store, rig.row(), rig.policies["alpha"], rig.clock.now())
+
+
 def cures(rig: Rig) -> dict[str, str]:
-    found = operations.explanation(rig.store, rig.row(), rig.policies["alpha"], rig.clock.now())
-    return {one.reason: one.cure for one in found.attention}
+    return {one.reason: one.cure for one in explained(rig).attention}
 
 
 def test_goods_that_left_are_not_to_be_made_though_the_oms_lacks_them(rig: Rig) -> None:
@@ -61,6 +65,35 @@ def test_goods_that_left_while_the_money_is_awaited_again_are_to_be_stopped_at_o
     assert rig.attention() == ["sent_before_shipping"]
     assert listed(rig.row(), rig.policies["alpha"]).urgency is Urgency.NOW
     assert "Stop the parcel or arrange its return, and ask the operator" in cures(rig)["sent_before_shipping"]
+
+
+def sends(rig: Rig, pieces: int, status: int = 8) -> None:
+    """The OMS sends so many pieces of the first line, in one parcel."""
+    items = [{"external_ref": "1-A-1", "quantity": pieces}]
+    tell(rig, status, new_shipments=[{"tracking": "T1", "items": items}])
+
+
+def test_pieces_that_left_though_they_were_canceled_are_to_be_stopped_at_once(rig: Rig) -> None:
+    rig.imported(quantity=3)
+    changes.cancel_pieces(rig.mirakl["alpha"], "1-A", "1-A-1", 2)
+    rig.poll()
+    decide(rig, DecisionKind.SETTLE, "lines_canceled_after_import")
+    sends(rig, 3)
+    assert rig.attention() == ["quantity_exceeds_order"]
+    (one,) = explained(rig).attention
+    assert one.cause.endswith("3 in parcels, 1 to be sent: 2 are canceled or refunded since the import")
+    assert "Stop the parcel or arrange its return, clear the money with the operator" in one.cure
+    assert listed(rig.row(), rig.policies["alpha"]).urgency is Urgency.NOW
+
+
+def test_more_pieces_than_anybody_ordered_are_asked_of_the_oms(rig: Rig) -> None:
+    rig.imported(quantity=2)
+    sends(rig, 3)
+    assert rig.attention() == ["quantity_exceeds_order"]
+    (one,) = explained(rig).attention
+    assert one.cause.endswith("3 in parcels, 2 ordered")
+    assert one.cure.startswith("Ask the OMS what really left")
+    assert listed(rig.row(), rig.policies["alpha"]).urgency is Urgency.BY_DEADLINE
 
 
 def test_goods_that_left_before_the_first_shipping_wait_for_a_read(rig: Rig) -> None:
