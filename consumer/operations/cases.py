@@ -18,6 +18,7 @@ from statemachine.payloads import import_known, what_oms_got
 from statemachine.readings import (
     alive_parts,
     is_canceled_by_oms,
+    is_sent,
     lines_left_out,
     mirakl_state,
     ordered_pieces,
@@ -89,6 +90,11 @@ def shipped_by_somebody_else(facts: Facts) -> bool:
     """Whether Mirakl shows the order shipped, and no OR24 of ours and no word of a person stands behind that."""
     is_shipped = mirakl_state(facts) in AFTER_SHIPPING or is_debited_after_shipping(facts)
     return is_shipped and not is_confirmed_by_us(facts)
+
+
+def unsent_lines(facts: Facts) -> list[Line]:
+    """The lines that are to be sent, and of which the OMS did not report all sent."""
+    return [line for line in (facts.snapshot.owed_lines if facts.snapshot else ()) if not is_sent(facts, line)]
 
 
 def taken_back_since(facts: Facts, line: Line) -> int:

@@ -12,7 +12,7 @@ from typing import Final
 
 from adapters.store.journal import JournalRow
 from adapters.store.orders import OrderRow
-from consumer.operations.cases import Case, is_marked_by_us, lines_named_in, taken_back_since
+from consumer.operations.cases import Case, is_marked_by_us, lines_named_in, taken_back_since, unsent_lines
 from consumer.operations.causes_of_orders import cause_of_order, code_in_words
 from consumer.operations.instants import to_the_second
 from consumer.operations.outside import disproved_by_read
@@ -20,7 +20,7 @@ from consumer.operations.words import without_personal_data
 from statemachine.commands import CommandKey, CommandKind, Policy
 from statemachine.deadlines import has_come
 from statemachine.events import Event
-from statemachine.facts import VOUCHED, Answer, DecisionKind, Facts, GiveUp, Rejection, Trouble
+from statemachine.facts import VOUCHED, Answer, DecisionKind, Facts, GiveUp, Rejection, Trouble, Withdrawn
 from statemachine.in_oms import has_left
 from statemachine.payloads import import_known, may_be_in_oms, our_payloads
 from statemachine.plan import needed
@@ -241,6 +241,13 @@ _CURE_OF_PIECES_TAKEN_BACK: Final = (
     "operator, then `orders settle ORDER --reason WHY`."
 )
 
+#: What to do about a line of which some pieces left, and of which Mirakl took back a part without saying how much.
+_CURE_OF_REST_WITHDRAWN: Final = (
+    "A part of the line is canceled or refunded, so the rest is perhaps not to be sent: have no more pieces made "
+    "before the operator has said how many are to be sent. If all of these have left, `orders sent ORDER --reason WHY`. "
+    "If not, ask the OMS when the rest of them leaves, or enter it there."
+)
+
 #: What to do about a line without a quantity of an order that the OMS has.
 _CURE_OF_QUANTITY_IN_OMS: Final = (
     "Look at the line in Mirakl's portal, and ask the operator. Compare the pieces with what the OMS makes. It clears "
@@ -268,6 +275,7 @@ CURES_OF_CASES: Final = (
     _CURE_OF_MARKED_BY_US,
     _CURE_OF_UNPAID_AGAIN,
     _CURE_OF_PIECES_TAKEN_BACK,
+    _CURE_OF_REST_WITHDRAWN,
 )
 #: Reasons whose cure is to stop lines in the OMS.
 _STOP_LINES: Final = (Reason.LINES_CANCELED_AFTER_IMPORT, Reason.WITHDRAWN_AFTER_IMPORT)
@@ -289,20 +297,12 @@ def cure(one: Attention, order: OrderRow, policy: Policy | None = None) -> str:
         cure_of = _CURE_OF_ENDED_IN_OMS
     elif one.reason is Reason.LINES_CANCELED_AFTER_IMPORT and says_unclear(one.detail):
         cure_of = _CURE_OF_ANOTHER_PART
-    elif one.reason is Reason.SENT_BEFORE_SHIPPING and {sent.oms_id for sent in order.facts.dispatches} == {VOUCHED}:
-        cure_of = _CURE_OF_VOUCHED_TOO_EARLY
-    elif one.reason is Reason.SENT_BEFORE_SHIPPING and is_unpaid_again(order.facts):
-        cure_of = _CURE_OF_UNPAID_AGAIN
     elif one.reason is Reason.QUANTITY_MISSING and import_known(order.facts):
         cure_of = _CURE_OF_QUANTITY_IN_OMS
-    elif one.reason is Reason.QUANTITY_EXCEEDS_ORDER and any(
-        taken_back_since(order.facts, line) for line in lines_named_in(one, order.facts)
-    ):
-        cure_of = _CURE_OF_PIECES_TAKEN_BACK
-    elif one.reason is Reason.LINES_ADDED_AFTER_IMPORT and _are_marked_by_us(one, order.facts):
-        cure_of = _CURE_OF_MARKED_BY_US
     elif one.reason is Reason.NEEDS_DECISION and policy is not None:
         cure_of = _cure_of_unknown_skus(order.facts, policy) or cure_of
+    else:
+        cure_of = _cure_of_goods(one, order.facts) or cure_of
     named = (f"The goods have left. {text}" if text else cure_of).replace(
         "orders settle ORDER --reason", f"orders settle ORDER --only {one.reason} --reason"
     )
@@ -311,6 +311,24 @@ def cure(one: Attention, order: OrderRow, policy: Policy | None = None) -> str:
         named = named.replace("orders handled ORDER --reason", f"orders handled ORDER --call {one.command} --reason")
     named = named.replace("`orders ", "`orderflow orders ")
     return named.replace(" ORDER", f" {shlex.quote(order.order_id)} --shop {shlex.quote(order.shop)}")
+
+
+def _cure_of_goods(one: Attention, facts: Facts) -> str:
+    """What to do about goods that left, or that are made, in a case that the cure of the reason is not about. Empty: it
+    is about this case."""
+    lines = lines_named_in(one, facts)
+    match one.reason:
+        case Reason.SENT_BEFORE_SHIPPING if {sent.oms_id for sent in facts.dispatches} == {VOUCHED}:
+            return _CURE_OF_VOUCHED_TOO_EARLY
+        case Reason.SENT_BEFORE_SHIPPING if is_unpaid_again(facts):
+            return _CURE_OF_UNPAID_AGAIN
+        case Reason.QUANTITY_EXCEEDS_ORDER if any(taken_back_since(facts, line) for line in lines):
+            return _CURE_OF_PIECES_TAKEN_BACK
+        case Reason.LINES_ADDED_AFTER_IMPORT if lines and all(is_marked_by_us(facts, line) for line in lines):
+            return _CURE_OF_MARKED_BY_US
+        case Reason.PARTLY_SENT if any(line.withdrawn is Withdrawn.PART for line in unsent_lines(facts)):
+            return _CURE_OF_REST_WITHDRAWN
+    return ""
 
 
 def _goes_without_messages(facts: Facts) -> bool:
@@ -339,12 +357,6 @@ def _cure_of_unknown_skus(facts: Facts, policy: Policy) -> str:
         "accepts the other lines. `orders accept ORDER --reason WHY` accepts every line, `orders refuse ORDER --reason "
         "WHY` refuses every line. Or decide in Mirakl's portal."
     )
-
-
-def _are_marked_by_us(one: Attention, facts: Facts) -> bool:
-    """Whether Mirakl shows each line that the reason names as shipped, and perhaps only because of our OR24."""
-    lines = lines_named_in(one, facts)
-    return bool(lines) and all(is_marked_by_us(facts, line) for line in lines)
 
 
 def _has_left(one: Attention, facts: Facts) -> bool:

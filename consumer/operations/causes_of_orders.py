@@ -24,6 +24,7 @@ from consumer.operations.cases import (
     taken_back_since,
     tracking_in_words,
     trackings_sent,
+    unsent_lines,
 )
 from consumer.operations.deadline_causes import acceptance_due, shipping_due
 from consumer.operations.instants import to_the_minute
@@ -52,7 +53,6 @@ from statemachine.readings import (
     alive_parts,
     is_canceled_by_oms,
     is_ended_everywhere,
-    is_sent,
     is_vouched,
     last_decision,
     mirakl_state,
@@ -374,14 +374,10 @@ def _not_imported(case: Case) -> str:
 def _partly_sent(case: Case) -> str:
     if parts := unsent_parts(case.facts):
         return f"not sent: {', '.join(oms_order(case.facts, part) for part in parts)}"
-    open_lines = [
-        line
-        for line in (case.facts.snapshot.owed_lines if case.facts.snapshot else ())
-        if not is_sent(case.facts, line)
-    ]
     return "not sent: " + ", ".join(
         f"{named(line)}, {sent_quantity(case.facts, line.id)} of {_pieces(pieces_of(case.facts, line))} in parcels"
-        for line in open_lines
+        + (f", and Mirakl shows {_withdrawals(case, line)}" if line.withdrawn is Withdrawn.PART else "")
+        for line in unsent_lines(case.facts)
     )
 
 

@@ -86,6 +86,21 @@ def test_pieces_that_left_though_they_were_canceled_are_to_be_stopped_at_once(ri
     assert listed(rig.row(), rig.policies["alpha"]).urgency is Urgency.NOW
 
 
+def test_the_rest_of_a_line_of_which_a_part_was_refunded_is_not_simply_made(rig: Rig) -> None:
+    """A person keyed in the two pieces that the operator named; Mirakl still shows three, and a refund."""
+    rig.add("1-A", state="SHIPPING", quantity=3)
+    changes.refund(rig.mirakl["alpha"], "1-A", "1-A-1", 1)
+    rig.poll()
+    assert rig.attention() == ["partly_withdrawn"]
+    decide(rig, DecisionKind.HANDLED)
+    sends(rig, 2, status=512)
+    assert rig.attention() == ["partly_sent"]
+    (one,) = explained(rig).attention
+    assert "2 of 3 in parcels, and Mirakl shows a refund of" in one.cause
+    assert one.cure.startswith("A part of the line is canceled or refunded, so the rest is perhaps not to be sent")
+    assert "If all of these have left, `orderflow orders sent 1-A" in one.cure
+
+
 def test_more_pieces_than_anybody_ordered_are_asked_of_the_oms(rig: Rig) -> None:
     rig.imported(quantity=2)
     sends(rig, 3)
