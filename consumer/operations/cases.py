@@ -3,7 +3,7 @@
 No text holds personal data.
 """
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -95,6 +95,11 @@ def shipped_by_somebody_else(facts: Facts) -> bool:
 def unsent_lines(facts: Facts) -> list[Line]:
     """The lines that are to be sent, and of which the OMS did not report all sent."""
     return [line for line in (facts.snapshot.owed_lines if facts.snapshot else ()) if not is_sent(facts, line)]
+
+
+def others_to_send(facts: Facts, lines: Collection[Line]) -> list[Line]:
+    """The lines beside these of which the OMS did not report all sent, though they are to be sent."""
+    return [line for line in unsent_lines(facts) if line not in lines]
 
 
 def taken_back_since(facts: Facts, line: Line) -> int:

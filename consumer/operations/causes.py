@@ -12,7 +12,14 @@ from typing import Final
 
 from adapters.store.journal import JournalRow
 from adapters.store.orders import OrderRow
-from consumer.operations.cases import Case, is_marked_by_us, lines_named_in, taken_back_since, unsent_lines
+from consumer.operations.cases import (
+    Case,
+    is_marked_by_us,
+    lines_named_in,
+    others_to_send,
+    taken_back_since,
+    unsent_lines,
+)
 from consumer.operations.causes_of_orders import cause_of_order, code_in_words
 from consumer.operations.instants import to_the_second
 from consumer.operations.outside import disproved_by_read
@@ -248,6 +255,14 @@ _CURE_OF_REST_WITHDRAWN: Final = (
     "If not, ask the OMS when the rest of them leaves, or enter it there."
 )
 
+#: What to do about some lines that somebody else shipped, of an order of which the OMS has to send others.
+_CURE_OF_LINES_ELSEWHERE: Final = (
+    "If these lines have not left the OMS, stop only them there: the other lines are still to be made, so the OMS's "
+    "order has to go on. If they left too, stop the parcel. Then `orders settle ORDER --only shipped_elsewhere "
+    "--reason WHY`. If a person marked the lines shipped in Mirakl's portal, it clears when the OMS reports them sent: "
+    "look then whether two parcels left."
+)
+
 #: What to do about a line without a quantity of an order that the OMS has.
 _CURE_OF_QUANTITY_IN_OMS: Final = (
     "Look at the line in Mirakl's portal, and ask the operator. Compare the pieces with what the OMS makes. It clears "
@@ -276,6 +291,7 @@ CURES_OF_CASES: Final = (
     _CURE_OF_UNPAID_AGAIN,
     _CURE_OF_PIECES_TAKEN_BACK,
     _CURE_OF_REST_WITHDRAWN,
+    _CURE_OF_LINES_ELSEWHERE,
 )
 #: Reasons whose cure is to stop lines in the OMS.
 _STOP_LINES: Final = (Reason.LINES_CANCELED_AFTER_IMPORT, Reason.WITHDRAWN_AFTER_IMPORT)
@@ -326,6 +342,8 @@ def _cure_of_goods(one: Attention, facts: Facts) -> str:
             return _CURE_OF_PIECES_TAKEN_BACK
         case Reason.LINES_ADDED_AFTER_IMPORT if lines and all(is_marked_by_us(facts, line) for line in lines):
             return _CURE_OF_MARKED_BY_US
+        case Reason.SHIPPED_ELSEWHERE if lines and others_to_send(facts, lines):
+            return _CURE_OF_LINES_ELSEWHERE
         case Reason.PARTLY_SENT if any(line.withdrawn is Withdrawn.PART for line in unsent_lines(facts)):
             return _CURE_OF_REST_WITHDRAWN
     return ""

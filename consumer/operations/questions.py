@@ -7,7 +7,7 @@ from adapters.store.commands import CommandRow
 from adapters.store.orders import OrderRow
 from adapters.store.shops import ShopRow
 from consumer.operations.calls import what_it_does
-from consumer.operations.cases import tracking_in_words
+from consumer.operations.cases import lines_named_in, others_to_send, tracking_in_words
 from consumer.operations.explain import oms_goes_on
 from consumer.operations.outside import answer_awaited, canceled_in_oms, money_awaited
 from consumer.operations.stops import what_ends
@@ -120,9 +120,7 @@ def _first(before: Plan, after: Plan, facts: Facts, policy: Policy) -> Iterator[
     if Reason.PAYMENT_AWAITED_AGAIN in ended and not all_sent(facts):
         yield "the customer has not paid: put the order on hold in the OMS first, or it makes the goods all the same"
     if Reason.SHIPPED_ELSEWHERE in ended:
-        left = all_sent(facts) and not unfinished_parts(facts)
-        stop = "the OMS sent the goods too: if two parcels left, stop the second or arrange its return first"
-        yield stop if left else "what has not left the OMS leaves all the same, so stop it there first"
+        yield _other_parcels(before, facts)
     if Reason.LINE_INCIDENT in ended and facts.snapshot and facts.snapshot.owed_lines:
         lines = ", ".join(line.id for line in facts.snapshot.lines if line.has_incident)
         yield (
@@ -141,6 +139,18 @@ def _first(before: Plan, after: Plan, facts: Facts, policy: Policy) -> Iterator[
         yield f"the OMS gets {', '.join(f'{line.quantity} of {line.id} ({line.sku})' for line in known)}"
         if Reason.PARTLY_WITHDRAWN in ended:
             yield "if the operator named another number, do not release it: `orders explain` says what to do"
+
+
+def _other_parcels(before: Plan, facts: Facts) -> str:
+    """What a person has to stop of an order or of lines that somebody else shipped too."""
+    if all_sent(facts) and not unfinished_parts(facts):
+        return "the OMS sent the goods too: if two parcels left, stop the second or arrange its return first"
+    reasons = [one for one in before.attention if one.reason is Reason.SHIPPED_ELSEWHERE]
+    lines = [line for one in reasons for line in lines_named_in(one, facts)]
+    if others := others_to_send(facts, lines) if lines else []:
+        ids, still = (", ".join(line.id for line in each) for each in (lines, others))
+        return f"{ids} leaves the OMS all the same, so stop only that there first: it still has to make {still}"
+    return "what has not left the OMS leaves all the same, so stop it there first"
 
 
 #: Reasons after whose release the OMS gets the pieces that Mirakl shows, which may be too many.

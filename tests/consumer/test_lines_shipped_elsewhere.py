@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from adapters.simulators.mirakl import changes
+from consumer.operations import orders as operations
 from statemachine.facts import DecisionKind
 from tests.consumer.in_oms_hands import decide, details, lost_then_refused, tell
 from tests.consumer.rig import Rig
@@ -67,6 +68,16 @@ def test_lines_that_mirakl_marks_after_our_shipment_are_not_shown(rig: Rig) -> N
     tell(rig, 8)
     mark(rig)
     assert "shipped_elsewhere" not in rig.attention()
+
+
+def test_only_that_line_is_to_be_stopped_in_the_oms(rig: Rig) -> None:
+    rig.imported(lines=2)
+    mark(rig)
+    (one,) = operations.explanation(rig.store, rig.row(), rig.policies["alpha"], rig.clock.now()).attention
+    assert "stop only them there: the other lines are still to be made" in one.cure
+    act = operations.Act(DecisionKind.SETTLE, "ana", "seen", rig.clock.now(), only=("shipped_elsewhere",))
+    question = operations.question_of(rig.store, rig.row(), act, rig.policies["alpha"], prefix="")
+    assert "1-A-1 leaves the OMS all the same, so stop only that there first: it still has to make 1-A-2" in question
 
 
 def parcel_of_both(rig: Rig) -> None:
