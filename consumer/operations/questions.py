@@ -101,11 +101,12 @@ def _let_go(before: Plan, after: Plan, facts: Facts, policy: Policy) -> Iterator
     if is_canceled_by_oms(facts) and CommandKind.CONFIRM in freed and not all_sent(facts):
         return
     if CommandKind.CONFIRM in freed and import_known(facts):
-        when = "Mirakl shows SHIPPING" if all_sent(facts) else "the OMS reports the goods sent"
-        yield f"from then on, when {when}, Mirakl is told that the order is shipped"
         is_withdrawn = any(one.reason is Reason.WITHDRAWN_AFTER_IMPORT for one in ended)
         if (is_withdrawn or is_gone(facts, policy)) and not all_sent(facts):
-            yield "so stop the order in the OMS first"
+            yield "stop the order in the OMS first: if its goods leave all the same, a person is asked again"
+            return
+        when = "Mirakl shows SHIPPING" if all_sent(facts) else "the OMS reports the goods sent"
+        yield f"from then on, when {when}, Mirakl is told that the order is shipped"
     elif awaited := answer_awaited(facts, policy):
         yield awaited
     elif CommandKind.IMPORT in freed and not import_known(facts):

@@ -16,6 +16,8 @@ _TECHNICAL: Final = frozenset(
     | {"currency_iso_code", "country_iso_code", "shipping_country_code", "shipping_type_code", "payment_workflow"}
     | {"code", "type", "channel", "tax_code", "product_title", "title", "description"}
 )
+#: Words that a remote's text cannot lack without saying the opposite. They are shown, also if the order has them.
+NEGATIONS: Final = frozenset({"not", "no", "cannot", "never", "neither", "nor", "none", "without"})
 #: What stands for a word that is left out.
 _GAP: Final = "..."
 _WORD: Final = re.compile(r"[^\W_]+")
@@ -38,7 +40,9 @@ def _words_of(values: Sequence[tuple[str, str]], *, technical: bool) -> set[str]
 
 
 def _is_of(word: str, personal: set[str]) -> bool:
-    """Whether the word is one of these, or begins one, because a remote may cut what it quotes."""
+    """Whether the word is one of these, or begins one, because a remote may cut what it quotes. A negation is not."""
+    if word in NEGATIONS:
+        return False
     return word in personal or (len(word) >= 3 and any(one.startswith(word) for one in personal))
 
 

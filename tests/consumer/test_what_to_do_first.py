@@ -124,7 +124,7 @@ def test_a_withdrawn_order_is_stopped_in_the_oms_before_the_reason_is_settled(ri
     rig.imported()
     changes.refund(rig.mirakl["alpha"], "1-A", "1-A-1")
     rig.poll()
-    assert "so stop the order in the OMS first" in asked(rig, DecisionKind.SETTLE, "withdrawn_after_import")
+    assert "stop the order in the OMS first" in asked(rig, DecisionKind.SETTLE, "withdrawn_after_import")
 
 
 def test_an_import_that_lacks_a_field_of_mirakl_is_not_asked_of_the_oms(rig: Rig) -> None:

@@ -12,10 +12,10 @@ from adapters.errors import Rejected, Retryable
 from consumer.operations.orders import Act, decide, question_of
 from statemachine.commands import CommandKind, Policy
 from statemachine.events import Trigger
-from statemachine.facts import Cancellation, DecisionKind, Facts, Part, Tracking, Withdrawn
+from statemachine.facts import Cancellation, DecisionKind, Dispatch, Facts, Part, Tracking, Withdrawn
 from statemachine.plan import plan
 from tests.consumer.operations.desk import Desk
-from tests.statemachine.lives import LINES, answered, clock, event, read, sent, snapshot_event
+from tests.statemachine.lives import LINES, answered, at, clock, event, read, sent, snapshot_event
 
 HOLD = Policy("hold")
 
@@ -162,8 +162,8 @@ QUESTIONS: list[tuple[str, Policy, Callable[[Desk], object], DecisionKind, dict[
         refunded,
         DecisionKind.SETTLE,
         {"only": ["withdrawn_after_import"]},
-        ": from then on, when the OMS reports the goods sent, Mirakl is told that the order is shipped; "
-        "so stop the order in the OMS first; this ends withdrawn_after_import?",
+        ": stop the order in the OMS first: if its goods leave all the same, a person is asked again; this ends "
+        "withdrawn_after_import?",
     ),
     (
         "release of an import that waits for messages",
@@ -312,13 +312,15 @@ def test_a_question_names_what_still_holds_the_calls(tmp_path: Path) -> None:
     assert found.endswith("calls still wait because of oms_canceled; this ends held?")
 
 
-def test_goods_of_a_settled_refund_are_reported_shipped_as_the_question_says(tmp_path: Path) -> None:
+def test_goods_of_a_settled_refund_that_leave_are_asked_for_again_as_the_question_says(tmp_path: Path) -> None:
     desk = Desk(tmp_path)
     refunded(desk)
     both = act(desk, DecisionKind.SETTLE, only=["withdrawn_after_import"])
     decide(desk.store, desk.orders, desk.row, both, shops=["alpha"])
-    desk.apply(sent(when=90))
-    assert {one.kind for one in plan(desk.row.facts, Policy()).due} == {CommandKind.TRACK}, "OR24 follows"
+    left = Dispatch(1, at(90), Tracking("DPD", "T1"), (), "order", told_at=at(90))
+    desk.apply(event(Trigger.OMS_EVENT, "8", Facts(parts=(Part(1),), dispatches=(left,))))
+    assert [one.reason for one in desk.row.attention] == ["withdrawn_after_import"]
+    assert plan(desk.row.facts, Policy()).due == ()
 
 
 def test_an_import_whose_messages_fail_is_no_call_of_the_oms(tmp_path: Path) -> None:

@@ -7,11 +7,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from consumer.operations.words import without_personal_data
+from consumer.operations.words import NEGATIONS, without_personal_data
 
 ORDER = {
     "order_id": "70014004-A",
-    "customer": {"firstname": "Erika", "lastname": "Mustermann-Uber", "shipping_address": {"zip_code": "LS1 4AP"}},
+    "customer": {"firstname": "Erika", "city": "Nottingham", "lastname": "Mustermann-Uber", "shipping_address": {"zip_code": "LS1 4AP"}},
     "customer_notification_email": "x@y.example",
     "order_lines": [
         {
@@ -33,6 +33,7 @@ BODY = json.dumps(ORDER).encode()
         ("ERIKA lives in LS1 4AP", "... lives in ..."),
         ("M\u00fcsterma is cut", "... is cut"),
         ("mail to erika.m@mail.example or +49 (89) 123-456", "mail to ... or ..."),
+        ("Order with id 70014004-A not found", "Order with id 70014004-A not found"),
         ("the text Happy 40th, Rose is too long", "the text ... is too long"),
     ],
 )
@@ -51,7 +52,10 @@ VALUES = st.recursive(
 )
 
 
-@given(VALUES, st.text(st.characters(categories=("Lu", "Ll")), min_size=3), st.text(), st.text())
+NAMES = st.text(st.characters(categories=("Lu", "Ll")), min_size=3)
+
+
+@given(VALUES, NAMES.filter(lambda name: name.casefold() not in NEGATIONS), st.text(), st.text())
 def test_a_personal_word_is_never_shown(value: Mapping[str, object], name: str, before: str, after: str) -> None:
     order = json.dumps({"sku": "MUG", "more": value, "customer": {"lastname": name}}).encode()
     shown = without_personal_data(f"{before} {name} {after}", order)
