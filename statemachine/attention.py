@@ -29,6 +29,7 @@ from statemachine.facts import (
 from statemachine.ids_in_text import named_in, written
 from statemachine.in_oms import (
     goes_on_at,
+    has_left,
     is_confirmed_by_us,
     is_debited_after_shipping,
     is_debited_as_shipped,
@@ -67,9 +68,9 @@ from statemachine.reason_of_order import Attention
 from statemachine.reasons import Reason
 from statemachine.refused_or_canceled import reasons_of_dead
 from statemachine.reported_by_oms import reasons_of_oms
-from statemachine.settled import left_to_others, named, pieces_now, sent_again_at
+from statemachine.settled import left_to_others, named, pieces_now, sent_again_at, taken_out
 from statemachine.states import State
-from statemachine.stops import SHIPPED_LINE, is_put_back, stood_at_shipment
+from statemachine.stops import INCIDENT, SHIPPED_LINE, is_put_back, stood_at_shipment
 from statemachine.trackings import best_told_at, best_tracking
 from statemachine.troubles import is_released, messages_waited_until, reason_from, troubles_of_need
 
@@ -201,7 +202,8 @@ def _refused_in_vain(facts: Facts, policy: Policy, state: State) -> Iterator[Att
 
 
 def _incidents(facts: Facts, snapshot: Snapshot, state: State) -> Iterator[Attention]:
-    """Lines with an incident. A closed incident counts until the order is shipped, because its line is not sent.
+    """Lines with an incident. A closed incident counts until the order is shipped, because its line is not sent. If the
+    line left with an incident, our OR24 for the others, which marks it shipped, does not end the reason.
 
     If goods left of an order of which no line is to be sent any more, withdrawn_after_import stands instead of these.
     """
@@ -211,6 +213,19 @@ def _incidents(facts: Facts, snapshot: Snapshot, state: State) -> Iterator[Atten
         if line.state == "INCIDENT_OPEN" or (line.state == "INCIDENT_CLOSED" and state != State.SHIPPED):
             after = Begun(last_without(facts, of_state(line)), left_at(facts, line))
             yield Attention(Reason.LINE_INCIDENT, written(of_state(line)), after=after)
+        elif not state.is_final and _left_with_incident(facts, line):
+            yield Attention(Reason.LINE_INCIDENT, written(f"{line.id} INCIDENT_OPEN"))
+
+
+def _left_with_incident(facts: Facts, line: Line) -> bool:
+    """Whether the line left though Mirakl showed an incident of it, and no person settled that who knew that it left.
+
+    After a settle only a parcel shows that the line left: a status may be about the other lines.
+    """
+    if not (is_confirmed_by_us(facts) and has_left(facts, line) and stood_at_shipment(facts, line, INCIDENT)):
+        return False
+    settle = taken_out(facts, line.id)
+    return settle is None or not Begun(told_at=sent_more_at(facts, line.id)).is_known_to(settle)
 
 
 def _shipped_elsewhere(facts: Facts, policy: Policy, snapshot: Snapshot) -> Iterator[Attention]:

@@ -338,7 +338,8 @@ REASONS: Final[Mapping[Reason, About]] = {
         "`orders settle ORDER --reason WHY`.",
         urgency_in_oms=Urgency.NOW,
         cure_when_sent=(
-            "Solve the incident in Mirakl's portal, with a return if need be. Then `orders settle ORDER --reason WHY`."
+            "Stop the parcel or arrange its return, if the customer is not to get it, and solve the incident in "
+            "Mirakl's portal. Then `orders settle ORDER --reason WHY`."
         ),
     ),
     Reason.HELD: About(

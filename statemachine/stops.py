@@ -242,8 +242,9 @@ def is_unpaid_again(facts: Facts) -> bool:
 def stood_at_shipment(facts: Facts, line: Line, *stops: str) -> bool:
     """Whether the newest read before the shipment, or a later one, showed the line so. `stops`: SHIPPED_LINE or
     INCIDENT."""
-    stopped, last = _stopped_since_import(facts, *(stop + line.id for stop in stops)), newest_open(facts)
-    return bool(stopped) and last is not None and last.updated_at <= max(stopped)
+    stopped = _stopped_since_import(facts, *(stop + line.id for stop in stops))
+    last = newest_open(facts) if stopped else None
+    return last is not None and last.updated_at <= max(stopped)
 
 
 def line_stopped_at(facts: Facts, line: Line) -> datetime | None:

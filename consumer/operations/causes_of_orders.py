@@ -425,9 +425,13 @@ def _unreadable(case: Case) -> str:
 
 def _incident(case: Case) -> str:
     return joined(
-        f"{named(line)} is {line.state}, {'sent' if has_left(case.facts, line) else _whether_in_oms(case.facts, line)}"
+        f"{named(line)} {_since_incident(line)}, {'sent' if has_left(case.facts, line) else _whether_in_oms(case.facts, line)}"
         for line in lines_named_in(case.one, case.facts)
     )
+
+
+def _since_incident(line: Line) -> str:
+    return f"is {line.state}" if line.has_incident else f"had an incident when it left, and is now {_state_of(line)}"
 
 
 def _withdrawn(case: Case) -> str:

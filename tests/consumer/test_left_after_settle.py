@@ -8,6 +8,7 @@ import pytest
 
 from adapters.messages.text import iso
 from adapters.simulators.mirakl import changes
+from consumer.operations import orders as operations
 from statemachine.ends import can_be_settled
 from statemachine.facts import DecisionKind
 from tests.consumer.in_oms_hands import decide, tell
@@ -180,4 +181,51 @@ def test_a_line_that_goes_on_after_a_settled_incident_and_comes_back_needs_nobod
     rig.clock.advance(86_400)
     changes.refund(rig.mirakl["alpha"], "1-A", "1-A-2")
     rig.poll(60)
+    assert (rig.state(), rig.attention()) == ("shipped", [])
+
+
+def test_a_line_that_left_with_an_incident_is_told_until_a_settle_though_or24_marks_it_shipped(rig: Rig) -> None:
+    rig.imported(lines=2)
+    line_of_two(order_line_state="INCIDENT_OPEN")(rig)
+    rig.poll(60)
+    tell(rig, 8, shipping_tracking="T1")
+    rig.poll(600)
+    assert (rig.state(), rig.attention()) == ("shipped", ["line_incident"])
+    line_of_two(order_line_state="SHIPPED")(rig)
+    rig.poll(600)
+    assert rig.attention() == ["line_incident"]
+    changes.refund(rig.mirakl["alpha"], "1-A", "1-A-2")
+    rig.poll(600)
+    assert rig.attention() == ["line_incident"]
+    (one,) = operations.explanation(rig.store, rig.row(), rig.policies["alpha"], rig.clock.now()).attention
+    assert "had an incident when it left, and is now SHIPPED refunded or canceled, sent" in one.cause
+    decide(rig, DecisionKind.SETTLE, "line_incident")
+    rig.poll(600)
+    assert rig.attention() == []
+
+
+def test_a_line_that_was_stopped_for_an_incident_and_left_in_a_parcel_is_told_after_or24_too(rig: Rig) -> None:
+    rig.imported(lines=2)
+    line_of_two(order_line_state="INCIDENT_OPEN")(rig)
+    rig.poll(60)
+    decide(rig, DecisionKind.SETTLE, "line_incident")
+    leave(rig, "1-A-1", "1-A-2")
+    line_of_two(order_line_state="SHIPPED")(rig)
+    rig.poll(600)
+    assert (rig.state(), rig.attention()) == ("shipped", ["line_incident"])
+    decide(rig, DecisionKind.SETTLE, "line_incident")
+    rig.poll(600)
+    assert rig.attention() == []
+
+
+@pytest.mark.parametrize("settled", [True, False])
+def test_an_incident_that_ended_before_the_line_left_needs_nobody(rig: Rig, settled: bool) -> None:
+    rig.imported(lines=2)
+    line_of_two(order_line_state="INCIDENT_OPEN")(rig)
+    rig.poll(60)
+    if settled:
+        decide(rig, DecisionKind.SETTLE, "line_incident")
+    line_of_two(order_line_state="SHIPPING")(rig)
+    rig.poll(60)
+    leave(rig, "1-A-1", "1-A-2")
     assert (rig.state(), rig.attention()) == ("shipped", [])
