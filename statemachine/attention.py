@@ -161,7 +161,8 @@ def _of_order(facts: Facts, policy: Policy, state: State) -> Iterator[Attention]
     if state == State.SHIPPING:
         yield from _before_import(facts, snapshot)
     yield from _unclear_lines(facts, snapshot, state)
-    yield from _left_though_left_to_others(facts, snapshot)
+    if not state.is_final:
+        yield from _left_though_left_to_others(facts, snapshot)
     if snapshot.state == "SHIPPING":
         yield from _while_shipping(facts, policy, snapshot)
         yield from _lines_shipped_elsewhere(facts, snapshot)
