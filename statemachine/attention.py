@@ -215,7 +215,8 @@ def _incidents(facts: Facts, snapshot: Snapshot, state: State) -> Iterator[Atten
             after = Begun(last_without(facts, of_state(line)), left_at(facts, line))
             yield Attention(Reason.LINE_INCIDENT, written(of_state(line)), after=after)
         elif not state.is_final and _left_with_incident(facts, line):
-            yield Attention(Reason.LINE_INCIDENT, written(f"{line.id} INCIDENT_OPEN"))
+            after = Begun(told_at=sent_more_at(facts, line.id))
+            yield Attention(Reason.LINE_INCIDENT, written(f"{line.id} INCIDENT_OPEN"), after=after)
 
 
 def _left_with_incident(facts: Facts, line: Line) -> bool:

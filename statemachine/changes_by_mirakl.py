@@ -53,10 +53,11 @@ def _changed_lines(facts: Facts, snapshot: Snapshot, state: State) -> tuple[dict
     A line counts in the first list if the OMS has or may have it, and (1) all of it is withdrawn, or the newest read
     leaves it out, or (2) a part is withdrawn that was not known before, or (3) Mirakl shows fewer pieces, or (4) all of
     it is withdrawn, a person settled that or an incident, and the OMS reports a parcel with it since. It counts in the
-    second list if (5) the import left it out, or a person settled that all of it was taken out, and it or a part of it is to be sent
-    now, or (6) Mirakl shows more pieces, or (7) a part that a person settled as withdrawn is not withdrawn any more, or
-    (8) a person settled that it or a part was taken out, and only our OR24 marked it shipped, or (9) it was taken back
-    or in an incident, only our OR24 marked it shipped, and the OMS did not send it (`_is_owed_again`).
+    second list if (5) the import left it out, or a person settled that all of it was taken out, and it or a part of it
+    is to be sent now, or (6) Mirakl shows more pieces, or (7) a part that a person settled as withdrawn is not
+    withdrawn any more, or (8) a person settled that it or a part was taken out, and only our OR24 marked it shipped, or
+    (9) it was taken back or in an incident, only our OR24 marked it shipped, and the OMS did not send it
+    (`_is_owed_again`).
 
     If Mirakl shows as many pieces as before, but reads since showed another number or left the line out, and no person
     settled that, then the OMS may have that number: it counts as a number before (`_shown_between`).

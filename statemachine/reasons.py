@@ -333,9 +333,9 @@ REASONS: Final[Mapping[Reason, About]] = {
     ),
     Reason.LINE_INCIDENT: About(
         "Mirakl shows an incident on a line: a customer complained, and the line is not sent any more",
-        "Solve it in Mirakl's portal. If the OMS has the line, stop it there. If other lines are sent, OR24 then reports "
-        "the whole order shipped, this line too: so have it refunded before, unless it is to be sent after all. Then "
-        "`orders settle ORDER --reason WHY`.",
+        "Solve it in Mirakl's portal. If the OMS has the line, stop it there. If other lines are sent, OR24 then "
+        "reports the whole order shipped, this line too: so have it refunded before, unless it is to be sent after "
+        "all. Then `orders settle ORDER --reason WHY`.",
         urgency_in_oms=Urgency.NOW,
         cure_when_sent=(
             "Stop the parcel or arrange its return, if the customer is not to get it, and solve the incident in "

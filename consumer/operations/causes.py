@@ -27,7 +27,7 @@ from consumer.operations.words import without_personal_data
 from statemachine.commands import CommandKey, CommandKind, Policy
 from statemachine.deadlines import has_come
 from statemachine.events import Event
-from statemachine.facts import VOUCHED, Answer, DecisionKind, Facts, GiveUp, Rejection, Trouble, Withdrawn
+from statemachine.facts import VOUCHED, Answer, DecisionKind, Facts, GiveUp, Line, Rejection, Trouble, Withdrawn
 from statemachine.in_oms import has_left
 from statemachine.payloads import import_known, may_be_in_oms, our_payloads
 from statemachine.plan import needed
@@ -251,8 +251,8 @@ _CURE_OF_PIECES_TAKEN_BACK: Final = (
 #: What to do about a line of which some pieces left, and of which Mirakl took back a part without saying how much.
 _CURE_OF_REST_WITHDRAWN: Final = (
     "A part of the line is canceled or refunded, so the rest is perhaps not to be sent: have no more pieces made "
-    "before the operator has said how many are to be sent. If all of these have left, `orders sent ORDER --reason WHY`. "
-    "If not, ask the OMS when the rest of them leaves, or enter it there."
+    "before the operator has said how many are to be sent. If all of these have left, `orders sent ORDER --reason "
+    "WHY`. If not, ask the OMS when the rest of them leaves, or enter it there."
 )
 
 #: What to do about some lines that somebody else shipped, of an order of which the OMS has to send others.
@@ -332,20 +332,25 @@ def cure(one: Attention, order: OrderRow, policy: Policy | None = None) -> str:
 def _cure_of_goods(one: Attention, facts: Facts) -> str:
     """What to do about goods that left, or that are made, in a case that the cure of the reason is not about. Empty: it
     is about this case."""
-    lines = lines_named_in(one, facts)
     match one.reason:
         case Reason.SENT_BEFORE_SHIPPING if {sent.oms_id for sent in facts.dispatches} == {VOUCHED}:
             return _CURE_OF_VOUCHED_TOO_EARLY
         case Reason.SENT_BEFORE_SHIPPING if is_unpaid_again(facts):
             return _CURE_OF_UNPAID_AGAIN
+        case Reason.PARTLY_SENT if any(line.withdrawn is Withdrawn.PART for line in unsent_lines(facts)):
+            return _CURE_OF_REST_WITHDRAWN
+    return _cure_of_lines(one.reason, lines_named_in(one, facts), facts)
+
+
+def _cure_of_lines(reason: Reason, lines: Sequence[Line], facts: Facts) -> str:
+    """The same for a reason that names lines."""
+    match reason:
         case Reason.QUANTITY_EXCEEDS_ORDER if any(taken_back_since(facts, line) for line in lines):
             return _CURE_OF_PIECES_TAKEN_BACK
         case Reason.LINES_ADDED_AFTER_IMPORT if lines and all(is_marked_by_us(facts, line) for line in lines):
             return _CURE_OF_MARKED_BY_US
         case Reason.SHIPPED_ELSEWHERE if lines and others_to_send(facts, lines):
             return _CURE_OF_LINES_ELSEWHERE
-        case Reason.PARTLY_SENT if any(line.withdrawn is Withdrawn.PART for line in unsent_lines(facts)):
-            return _CURE_OF_REST_WITHDRAWN
     return ""
 
 

@@ -424,9 +424,10 @@ def _unreadable(case: Case) -> str:
 
 
 def _incident(case: Case) -> str:
+    facts = case.facts
     return joined(
-        f"{named(line)} {_since_incident(line)}, {'sent' if has_left(case.facts, line) else _whether_in_oms(case.facts, line)}"
-        for line in lines_named_in(case.one, case.facts)
+        f"{named(line)} {_since_incident(line)}, {'sent' if has_left(facts, line) else _whether_in_oms(facts, line)}"
+        for line in lines_named_in(case.one, facts)
     )
 
 

@@ -198,7 +198,7 @@ def test_a_line_that_left_with_an_incident_is_told_until_a_settle_though_or24_ma
     rig.poll(600)
     assert rig.attention() == ["line_incident"]
     (one,) = operations.explanation(rig.store, rig.row(), rig.policies["alpha"], rig.clock.now()).attention
-    assert "had an incident when it left, and is now SHIPPED refunded or canceled, sent" in one.cause
+    assert "had an incident when it left, and is now SHIPPED refunded, sent" in one.cause
     decide(rig, DecisionKind.SETTLE, "line_incident")
     rig.poll(600)
     assert rig.attention() == []

@@ -11,7 +11,7 @@ from consumer.operations.explain import Explanation
 from consumer.operations.listing import listed
 from statemachine.facts import DecisionKind
 from statemachine.urgency import Urgency
-from tests.consumer.in_oms_hands import decide, tell
+from tests.consumer.in_oms_hands import decide, lower, tell
 from tests.consumer.rig import Rig
 
 LACKS_A_LINE = (
@@ -75,8 +75,7 @@ def sends(rig: Rig, pieces: int, status: int = 8) -> None:
 
 def test_pieces_that_left_though_they_were_canceled_are_to_be_stopped_at_once(rig: Rig) -> None:
     rig.imported(quantity=3)
-    changes.cancel_pieces(rig.mirakl["alpha"], "1-A", "1-A-1", 2)
-    rig.poll()
+    lower(rig)
     decide(rig, DecisionKind.SETTLE, "lines_canceled_after_import")
     sends(rig, 3)
     assert rig.attention() == ["quantity_exceeds_order"]

@@ -137,7 +137,9 @@ def test_a_settled_order_that_is_gone_from_mirakl_waits_for_nothing(tmp_path: Pa
     desk.shows("SHIPPING", ship_by=at(9 * DAY))
     desk.apply(answered(CommandKind.IMPORT), not_found(NOON + DAY), not_found(NOON + 3 * DAY), clock(NOON + 3 * DAY))
     desk.clock.advance(3 * DAY)
-    assert "stop the order in the OMS first: if its goods leave all the same, a person is asked again" in ask(desk, DecisionKind.SETTLE, only=["gone_from_mirakl"])
+    assert "stop the order in the OMS first: if its goods leave all the same, a person is asked again" in ask(
+        desk, DecisionKind.SETTLE, only=["gone_from_mirakl"]
+    )
     do(desk, DecisionKind.SETTLE, only=["gone_from_mirakl"])
     said = desk.explain()
     assert said.waits_for.startswith("nothing: Mirakl has not shown the order since ")

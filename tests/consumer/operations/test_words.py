@@ -11,7 +11,12 @@ from consumer.operations.words import NEGATIONS, without_personal_data
 
 ORDER = {
     "order_id": "70014004-A",
-    "customer": {"firstname": "Erika", "city": "Nottingham", "lastname": "Mustermann-Uber", "shipping_address": {"zip_code": "LS1 4AP"}},
+    "customer": {
+        "firstname": "Erika",
+        "city": "Nottingham",
+        "lastname": "Mustermann-Uber",
+        "shipping_address": {"zip_code": "LS1 4AP"},
+    },
     "customer_notification_email": "x@y.example",
     "order_lines": [
         {
