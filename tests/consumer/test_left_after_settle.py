@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -47,7 +48,7 @@ def settle_all(rig: Rig) -> None:
     assert {*rig.attention()} <= {"partly_sent"}
 
 
-def line_of_two(**fields: object) -> Callable[[Rig], None]:
+def line_of_two(**fields: Any) -> Callable[[Rig], None]:
     """Mirakl shows the second line so."""
     return lambda rig: changes.set_line(rig.mirakl["alpha"], "1-A", "1-A-2", **fields)
 
