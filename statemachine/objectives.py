@@ -15,7 +15,7 @@ from typing import Final
 from statemachine.commands import CommandKind, Policy
 from statemachine.deadlines import acceptance_deadline, has_come
 from statemachine.facts import EPOCH, VOUCHED, Facts, Snapshot
-from statemachine.readings import all_sent
+from statemachine.readings import all_sent, unsent_parts
 
 WAITING: Final = "WAITING_ACCEPTANCE"
 SHIPPING: Final = "SHIPPING"
@@ -97,15 +97,22 @@ def _accept_limit(first_seen: datetime, policy: Policy, snapshot: Snapshot) -> d
 
 
 def _sent_at(facts: Facts) -> datetime | None:
-    """When the OMS reported the last piece that was open. None: pieces are open, or only a person vouches."""
-    if not all_sent(facts):
+    """When the OMS reported the last piece, or the last part, that was open: from then on OR24 is owed. None: some are
+    open, or only a person vouches."""
+    if not _has_left(facts):
         return None
     reported = sorted({max(one.told_at, one.at) for one in facts.dispatches if one.oms_id != VOUCHED})
     for at in reported:
         until = tuple(one for one in facts.dispatches if max(one.told_at, one.at) <= at)
-        if len(until) == len(facts.dispatches) or all_sent(replace(facts, dispatches=until)):
+        if len(until) == len(facts.dispatches) or _has_left(replace(facts, dispatches=until)):
             return at
     return None
+
+
+def _has_left(facts: Facts) -> bool:
+    """Whether all that OR24 waits for has left. A status of one part covers the whole order, unless the shop has
+    `may_split`, but OR24 waits for each part."""
+    return all_sent(facts) and not unsent_parts(facts)
 
 
 def _answered(facts: Facts, kind: CommandKind) -> tuple[datetime | None, str]:

@@ -156,6 +156,16 @@ def test_a_correction_of_the_tracking_does_not_begin_the_time_again() -> None:
     assert limits(SHIPPING, GONE, correction) == {SHIP: at(100 + QUARTER)}
 
 
+def test_the_time_of_an_order_in_parts_begins_when_the_last_part_is_reported() -> None:
+    """The status of one part covers the whole order, unless the shop has may_split, but OR24 waits for each part."""
+    parts = Facts(parts=(Part(1, "A", ("L1",)), Part(2, "B", ("L2",))))
+    first, second = sent(oms_id=1, when=100).new_facts, sent("T2", oms_id=2, when=30 * HOUR).new_facts
+    assert limits(SHIPPING, parts, first) == {}
+    assert found(SHIPPING, parts, first, passed(29 * HOUR)) == {}
+    assert limits(SHIPPING, parts, first, second) == {SHIP: at(30 * HOUR + QUARTER)}
+    assert found(SHIPPING, parts, first, second, confirmed(30 * HOUR + 60)) == {SHIP: GOOD}
+
+
 @pytest.mark.parametrize(("seconds", "result"), [(100 + QUARTER, NEITHER), (101 + QUARTER, BAD)])
 def test_a_shipment_in_the_portal_counts_only_if_the_limit_had_passed(seconds: int, result: Kept) -> None:
     assert found(SHIPPING, GONE, snapshot_facts(read("SHIPPED", updated=seconds, began=seconds))) == {SHIP: result}
