@@ -192,7 +192,7 @@ class CustomerMessages:
 
     texts: tuple[str, ...] = ()  # topics and messages, oldest first, as plain text
     times: tuple[datetime | None, ...] = ()  # when each was written; a topic with the first message. None: not known
-    has_attachments: bool = False  # at least one message has a file, which the OMS does not get
+    has_attachments: bool = False  # a message has a file, a picture or an unreadable part: the OMS does not get it
 
 
 class Marketplace(Protocol):

@@ -237,7 +237,7 @@ REASONS: Final[Mapping[Reason, About]] = {
         ),
     ),
     Reason.ATTACHMENT: About(
-        "the customer sent a file with a message, and the OMS does not have it",
+        "a message of the customer has a file, a picture or a part that cannot be read, and the OMS does not have it",
         "Take the file from the messages in Mirakl's portal, give it to the OMS before the goods are made, then "
         "`orders settle ORDER --only attachment --reason WHY`.",
         urgency=Urgency.NOW,

@@ -8,7 +8,7 @@ import html
 import re
 from typing import Final
 
-from adapters.messages.text import storable
+from adapters.messages.text import storable, web_url
 
 _BREAKS: Final = frozenset({"br", "p", "div", "li", "ul", "ol", "tr", "table", "h1", "h2", "h3", "h4", "blockquote"})
 _INLINE: Final = frozenset(
@@ -17,6 +17,8 @@ _INLINE: Final = frozenset(
 )
 #: A tag, with its name; or a declaration, which has none. An attribute in quotes may hold ">".
 _TAG: Final = re.compile(r"""<(?:/?([A-Za-z][^\s<>/"']*)(?:[^<>"']|"[^"<]*"|'[^'<]*'|["'])*+|[!?][^<>]*)>""")
+#: An attribute of a tag: its name, and its value if it has one.
+_ATTRIBUTE: Final = re.compile(r"""([^\s<>"'/=]+)(?:\s*=\s*("[^"]*"|'[^']*'|[^\s<>"']+))?""")
 #: A character by its number. No character has a number of more digits, and Python refuses a very long one.
 _LONG_NUMBER: Final = re.compile(r"&#(?=[xX]?[0-9A-Fa-f]{9})")
 
@@ -24,18 +26,30 @@ _LONG_NUMBER: Final = re.compile(r"&#(?=[xX]?[0-9A-Fa-f]{9})")
 def plain_text(body: str) -> str:
     """Convert a message's body to plain text.
 
-    Line breaks and paragraphs become newlines, and entities become characters. Several empty lines become one. A tag
+    Line breaks and paragraphs become newlines, and entities become characters. Several empty lines become one. The
+    address of a link stands behind its words, if they do not have it. A picture leaves its words and its address. A tag
     that is in none of the lists above is kept as written, because the customer may have written "<ANA>" as the text to
     be printed.
     """
-    text, at = [], 0
+    text: list[str] = []
+    at, link, words_at = 0, "", 0
     shown = _without_comments(body.replace("\r\n", "\n"))
     for tag in _TAG.finditer(shown):
-        text += [_characters(shown[at : tag.start()]), _of_tag(tag)]
+        text.append(_characters(shown[at : tag.start()]))
         at = tag.end()
+        if _name_of(tag) == "a":  # a link begins or ends, and each ends the link before
+            text.append(_behind("".join(text[words_at:]), link))
+            link, words_at = _attribute(tag, "href"), len(text)
+        text.append(_of_tag(tag))
     text.append(_characters(shown[at:]))
+    text.append(_behind("".join(text[words_at:]), link))
     lines = [storable(line, 50_000) for line in "".join(text).split("\n")]
     return re.sub(r"\n{3,}", "\n\n", "\n".join(lines)).strip()
+
+
+def has_picture(body: str) -> bool:
+    """Whether a message has a picture between its words."""
+    return any(_name_of(tag) == "img" for tag in _TAG.finditer(_without_comments(body)))
 
 
 def _without_comments(body: str) -> str:
@@ -48,10 +62,33 @@ def _without_comments(body: str) -> str:
 
 def _of_tag(tag: re.Match[str]) -> str:
     """What a tag leaves in the text."""
-    name = (tag[1] or "").lower()
+    name = _name_of(tag)
+    if name == "img":
+        return " ".join(["", *filter(None, (_attribute(tag, "alt"), web_url(_attribute(tag, "src")))), ""])
     if name in _BREAKS:
         return "\n" if name != "br" or not tag[0].startswith("</") else ""
     return "" if not name or name in _INLINE else tag[0]
+
+
+def _name_of(tag: re.Match[str]) -> str:
+    return (tag[1] or "").lower()
+
+
+def _attribute(tag: re.Match[str], name: str) -> str:
+    """The value of the tag's attribute of this name. "" for none."""
+    for found in _ATTRIBUTE.finditer(tag[0], tag.end(1) - tag.start()):
+        if found[1].lower() == name:
+            return _characters((found[2] or "").strip("\"'")).strip()
+    return ""
+
+
+def _behind(words: str, link: str) -> str:
+    """What stands behind the words of a link: its address, if it is not a part of them. A link within the page, such as
+    "#top", leads to nothing here."""
+    bare = re.sub("^(https?://|mailto:|tel:)", "", link, flags=re.IGNORECASE).rstrip("/")
+    if not bare or bare.startswith("#") or bare in words:
+        return ""
+    return f" ({link})" if words.strip() else link
 
 
 def _characters(text: str) -> str:

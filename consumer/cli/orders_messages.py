@@ -41,7 +41,10 @@ def orders_messages(
     if not messages and row.facts.snapshot is not None and row.facts.snapshot.has_messages:
         note("Mirakl says that the customer wrote, and shows no message: look in Mirakl's portal.")
     if found.has_attachments:
-        note("A message has a file, which the OMS does not get: take it from Mirakl's portal.")
+        note(
+            "A message has a file, a picture or a part that cannot be read, which the OMS does not get: look in "
+            "Mirakl's portal."
+        )
 
 
 def _in_words(one: dict[str, Any]) -> dict[str, Any]:

@@ -64,11 +64,63 @@ def test_the_topic_of_a_free_text_thread_comes_once_before_its_first_message() -
         (["?"], "CUSTOMER_USER", True),
         ([], "CUSTOMER_USER", False),
         (None, "CUSTOMER_USER", False),
+        ({"id": "1", "name": "logo.png"}, "CUSTOMER_USER", True),
+        ("logo.png", "CUSTOMER_USER", True),
+        ({"id": "1", "name": "logo.png"}, "SHOP_USER", False),
     ],
 )
 def test_a_file_of_the_customer_is_noticed(attachments: object, by: str, expected: bool) -> None:
     world = World(lambda _: threads(message(1, "", by) | {"attachments": attachments}))
     assert world.shop.customer_messages("A") == CustomerMessages(has_attachments=expected)
+
+
+def test_a_picture_in_a_message_counts_as_a_file() -> None:
+    world = World(lambda _: threads(message(1, "print<img src='https://a.example/ana.png'>")))
+    found = world.shop.customer_messages("A")
+    assert (found.texts, found.has_attachments) == (("print https://a.example/ana.png",), True)
+
+
+_UNREADABLE = [
+    pytest.param([{"messages": [message(2, {"text": "x"})]}], id="a body that is an object"),
+    pytest.param([{"messages": ["x"]}], id="a message that is a text"),
+    pytest.param([{"messages": {"0": message(2, "x")}}], id="messages that are an object"),
+    pytest.param(["x"], id="a thread that is a text"),
+    pytest.param([{"messages": [{"id": "2", "body": "x", "from": "CUSTOMER_USER"}]}], id="no sender"),
+]
+
+
+@pytest.mark.parametrize("more", _UNREADABLE)
+def test_what_cannot_be_read_beside_a_message_counts_as_a_file(more: list[Any]) -> None:
+    data = [{"messages": [message(1, "ANA")]}, *more]
+    world = World(lambda _: httpx.Response(200, json={"data": data}))
+    found = world.shop.customer_messages("A")
+    assert (found.texts, found.has_attachments) == (("ANA",), True)
+
+
+@pytest.mark.parametrize("more", _UNREADABLE)
+def test_if_nothing_can_be_read_there_is_no_message_so_that_the_import_waits(more: list[Any]) -> None:
+    world = World(lambda _: httpx.Response(200, json={"data": more}))
+    assert world.shop.customer_messages("A") == CustomerMessages()
+
+
+@pytest.mark.parametrize(
+    "more",
+    [[None], [{"messages": [None]}], [{"messages": None}], [{"messages": [message(2, {"text": "x"}, "SHOP_USER")]}]],
+)
+def test_what_is_empty_or_not_the_customer_s_counts_as_nothing(more: list[Any]) -> None:
+    data = [{"messages": [message(1, "ANA")]}, *more]
+    world = World(lambda _: httpx.Response(200, json={"data": data}))
+    assert world.shop.customer_messages("A").has_attachments is False
+
+
+def test_two_messages_with_one_id_are_both_read() -> None:
+    data = [
+        {"id": "T1", "messages": [message(1, "ANA"), message(1, "BEN")]},
+        {"id": "T2", "messages": [message(1, "ANA")]},
+    ]
+    pages = [{"data": data, "next_page_token": "t2"}, {"data": data[:1]}]
+    world = World(lambda request: httpx.Response(200, json=pages["page_token" in request.url.params]))
+    assert world.shop.customer_messages("A").texts == ("ANA", "BEN", "ANA")
 
 
 _JSON = st.recursive(

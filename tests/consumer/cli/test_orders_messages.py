@@ -81,7 +81,7 @@ def test_the_cure_of_a_message_after_the_import_names_the_command_that_shows_it(
 def test_a_file_is_named_because_the_oms_does_not_get_it(rig: Rig) -> None:
     imported_with_a_message(rig)
     rig.mirakl["alpha"].post_message("1-A", "See the file.", attachments=["logo.png"])
-    assert "A message has a file, which the OMS does not get" in messages(rig).stderr
+    assert "A message has a file, a picture or a part that cannot be read" in messages(rig).stderr
 
 
 def test_an_order_that_was_not_imported_by_us_says_that_nobody_knows(rig: Rig) -> None:
