@@ -9,8 +9,10 @@ the value, which may be a secret. `example.toml` is the file that `orderflow ini
 import os
 import re
 import tomllib
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from enum import Enum
+from itertools import combinations
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 from zoneinfo import ZoneInfo
@@ -235,15 +237,7 @@ class Settings(BaseSettings):
         names = list(self.topics.model_dump().values())
         if len(set(names)) != len(names):
             raise ValueError("topics: each needs a name of its own")
-        seen: dict[tuple[int, str], str] = {}
-        for name, shop in self.shops.items():
-            key = (shop.oms.company_ref_id, shop.oms.external_ref_prefix)
-            if key in seen:
-                raise ValueError(
-                    f"shops.{name}.oms.external_ref_prefix: {seen[key]} and {name} share the company "
-                    f"{key[0]}, so each needs a prefix of its own"
-                )
-            seen[key] = name
+        _check_prefixes(self.shops)
         accounts: dict[tuple[str, int], str] = {}
         for name, shop in self.shops.items():
             other = accounts.setdefault((shop.endpoint, shop.shop_id), name)
@@ -261,6 +255,22 @@ class Settings(BaseSettings):
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         return env_settings, init_settings  # `load` passes the tables of the file as init arguments
+
+
+def _check_prefixes(shops: Mapping[str, ShopTable]) -> None:
+    """Raise ValueError if an order of the OMS could belong to two shops of one company."""
+    for (one, first), (other, second) in combinations(shops.items(), 2):
+        company, prefixes = second.oms.company_ref_id, (first.oms.external_ref_prefix, second.oms.external_ref_prefix)
+        shorter, longer = sorted(prefixes, key=len)
+        if first.oms.company_ref_id != company or not longer.startswith(shorter):
+            continue
+        shared = f"shops.{other}.oms.external_ref_prefix: {one} and {other} share the company {company}, "
+        if shorter == longer:
+            raise ValueError(f"{shared}so each needs a prefix of its own")
+        raise ValueError(
+            f'{shared}and "{longer}" begins with "{shorter}", so an order id of one could belong to the other: '
+            'each needs a prefix that begins with no other, such as "A-" and "B-"'
+        )
 
 
 def _check_addresses(settings: Settings) -> None:

@@ -69,7 +69,8 @@ class ShopOmsTable(Table):
     #: each shop, two lines while it is replaced. The OMS signs the body with it (HMAC-SHA256 in the header
     #: X-CustomGateway-Hmac), or sends it as `Authorization: Bearer SECRET`. Without it the shop takes no callbacks.
     callback_secret_file: Path | None = None
-    #: Stands before Mirakl's order id in the OMS's `external_ref`. Two shops of one company need different ones.
+    #: Stands before Mirakl's order id in the OMS's `external_ref`. Two shops of one company need different
+    #: ones, of which none begins with the other: an order id could belong to both.
     external_ref_prefix: str = ""
     #: Whether KornitX splits orders into parts. A status then covers the lines of its own part (docs/kornitx.md 9.4).
     may_split: bool = False

@@ -115,6 +115,16 @@ from tests.consumer.configs import GOOD, SIMULATED_OMS, error_text, shop, writte
             id="two shops, one company",
         ),
         pytest.param(
+            GOOD + GOOD.replace("alpha", "beta") + 'external_ref_prefix = "B"\n',
+            'FILE: shops.beta.oms.external_ref_prefix: alpha and beta share the company 99999, and "B" begins with ""',
+            id="one prefix begins with the other",
+        ),
+        pytest.param(
+            GOOD + 'external_ref_prefix = "FR-2"\n' + GOOD.replace("alpha", "beta") + 'external_ref_prefix = "FR-"\n',
+            'FILE: shops.beta.oms.external_ref_prefix: alpha and beta share the company 99999, and "FR-2" begins with',
+            id="the first prefix begins with the second",
+        ),
+        pytest.param(
             GOOD + GOOD.replace("alpha]", "beta]").replace("alpha.oms]", "beta.oms]").replace("99999", "88888"),
             "FILE: shops.beta: is the same account as shops.alpha",
             id="two names, one account",

@@ -48,8 +48,9 @@ def test_a_base_url_at_loopback_may_be_polled_often(tmp_path: Path) -> None:
 
 
 def test_two_shops_of_one_company_need_prefixes(tmp_path: Path) -> None:
+    alpha = GOOD + 'external_ref_prefix = "A-"\n'
     beta = GOOD.replace("alpha", "beta") + 'external_ref_prefix = "B-"\n'
-    assert sorted(load(written(tmp_path, GOOD + beta)).shops) == ["alpha", "beta"]
+    assert sorted(load(written(tmp_path, alpha + beta)).shops) == ["alpha", "beta"]
 
 
 def test_paths_are_relative_to_the_file(tmp_path: Path) -> None:
