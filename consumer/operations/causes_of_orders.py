@@ -391,7 +391,7 @@ def _too_many(case: Case) -> str:
     taken = {line.id: taken_back_since(case.facts, line) for line in lines}
     return joined(
         f"{named(line)}: {sent} in parcels, {_pieces(ordered)} "
-        + (f"to be sent: {taken[line.id]} are canceled or refunded since the import" if taken[line.id] else "ordered")
+        + (f"to be sent, {taken[line.id]} canceled or refunded since the import" if taken[line.id] else "ordered")
         for line, sent, ordered in each
     )
 

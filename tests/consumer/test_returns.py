@@ -41,4 +41,4 @@ def test_more_pieces_than_mirakl_showed_before_they_left_are_shown_after_the_del
     assert (rig.state(), rig.attention()) == ("shipped", ["quantity_exceeds_order"])
     lower(rig, 1)
     (one,) = operations.explanation(rig.store, rig.row(), rig.policies["alpha"], rig.clock.now()).attention
-    assert one.cause == "1-A-1 (MUG-11OZ-WHT): 3 in parcels, 2 ordered"
+    assert one.cause == "1-A-1 (MUG-11OZ-WHT): 3 in parcels, 2 to be sent, 1 canceled or refunded since the import"
