@@ -5,7 +5,7 @@ instant at which the plan changes. When that instant has passed, an event of the
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from typing import Final
@@ -98,9 +98,9 @@ def _found(facts: Facts, policy: Policy) -> Iterator[Deadline]:
         yield Deadline(reason_from, reason_from, Attention(Reason.UNKNOWN_TO_MIRAKL))
     if snapshot is None or policy.leaves_alone(snapshot.created_at):
         return
-    created_at = snapshot.created_at
+    created_at = _created_at(facts, snapshot)
     if snapshot.state == "WAITING_ACCEPTANCE" and not is_pending(facts, last_answer(facts, CommandKind.ACCEPT)):
-        accept_by = acceptance_deadline(snapshot, policy)
+        accept_by = acceptance_deadline(replace(snapshot, created_at=created_at), policy)
         yield from _before(Reason.ACCEPTANCE_DUE, created_at, accept_by, policy.accept_margin)
     if snapshot.state in DEBIT and not _is_debited_later(facts, snapshot):
         before = last_without(facts, PAYMENT)
@@ -114,6 +114,14 @@ def _found(facts: Facts, policy: Policy) -> Iterator[Deadline]:
         if is_left_to_nobody(facts):  # half of the time is left to make the goods after all
             margin = max(margin, (ship_by - created_at) / 2)
         yield from _before(Reason.SHIPPING_DUE, created_at, ship_by, margin)
+
+
+def _created_at(facts: Facts, snapshot: Snapshot) -> datetime:
+    """When the order was created. If Mirakl's date is missing, or after our first read, the first read that showed that
+    the seller has to act counts: every order needs a deadline. EPOCH: not known."""
+    first = min((at for _, at in facts.seen), default=EPOCH)
+    latest = first if first > EPOCH else snapshot.read_at
+    return snapshot.created_at if EPOCH < snapshot.created_at <= latest else first
 
 
 def is_left_to_nobody(facts: Facts) -> bool:

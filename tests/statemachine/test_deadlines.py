@@ -80,6 +80,20 @@ def test_an_order_without_a_deadline_of_mirakl_is_due_two_weeks_after_its_creati
     assert [one.token for one in due] == ["shipping_due:2026-03-15 00:00"]
 
 
+@pytest.mark.parametrize("year", [1, 1970, 2036, 9999])
+@pytest.mark.parametrize(
+    ("state", "days", "reason"),
+    [("SHIPPING", 14, "shipping_due:2026-03-15 00:00"), ("WAITING_ACCEPTANCE", 1, "acceptance_due:2026-03-02 00:00")],
+)
+def test_an_order_without_a_date_that_can_be_is_due_after_our_first_read(
+    state: str, days: int, reason: str, year: int
+) -> None:
+    odd = datetime(year, 1, 1, tzinfo=EPOCH.tzinfo)
+    first, later = (snapshot_event(read(state, updated=when, created=odd)) for when in (0, HOUR))
+    for events in ((first, later), (later, first)):
+        assert planned(*events, clock(days * 24 * HOUR))[0] == [reason]
+
+
 def test_dates_at_the_edges_never_raise() -> None:
     for edge in (EPOCH, datetime.min.replace(tzinfo=EPOCH.tzinfo)):
         assert planned(snapshot_event(read("SHIPPING", ship_by=edge)), clock(HOUR))[0] == []
@@ -127,10 +141,9 @@ def test_an_answer_that_mirakl_took_ends_it_and_one_that_was_not_applied_does_no
     assert planned(read_later, clock(22 * HOUR), yes)[0] == ["acceptance_due:2026-03-02 00:00"]
 
 
-def test_an_order_without_a_date_has_no_deadline_that_counts_from_it() -> None:
+def test_a_payment_has_no_deadline_that_counts_from_a_date_that_cannot_be() -> None:
     for created in (EPOCH, datetime.min.replace(tzinfo=EPOCH.tzinfo), datetime.max.replace(tzinfo=EPOCH.tzinfo)):
-        for state in ("WAITING_ACCEPTANCE", "WAITING_DEBIT"):
-            assert planned(snapshot_event(read(state, created=created)), clock(1000 * HOUR)) == ([], None)
+        assert planned(snapshot_event(read("WAITING_DEBIT", created=created)), clock(1000 * HOUR)) == ([], None)
 
 
 # -- Payment -----------------------------------------------------------------------------------------------------

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import asdict, replace
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -253,6 +253,13 @@ def test_an_order_older_than_not_before_waits_for_nothing(tmp_path: Path) -> Non
     assert (
         desk.explain().waits_for == "nothing: it is older than the shop's not_before (12:00:00 UTC), so no call is made"
     )
+
+
+def test_an_order_without_a_date_is_not_older_than_not_before(tmp_path: Path) -> None:
+    """It is touched, because a call too few would lose it."""
+    desk = Desk(tmp_path, Policy(not_before=StillClock().now()))
+    desk.shows("WAITING_DEBIT", created=datetime(1, 1, 1, tzinfo=UTC))
+    assert "not_before" not in desk.explain().waits_for
 
 
 def test_a_call_that_was_given_up_waits_for_a_person(desk: Desk) -> None:
