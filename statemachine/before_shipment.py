@@ -90,7 +90,7 @@ def oldest_shipped(facts: Facts) -> LastOpen | None:
     if facts.first_shipped is not None:
         return _whole(facts.first_shipped, _goes_to(read))
     debited = read.state in DEBIT and any(line.shipped for line in read.lines)
-    is_shipped = read.is_compared and (debited or read.state in AFTER_SHIPPING)
+    is_shipped = read.is_remembered and (debited or read.state in AFTER_SHIPPING)
     return LastOpen(*age_of(read), _goes_to(read)) if is_shipped else None
 
 

@@ -122,9 +122,7 @@ class Line:
     quantity: int | None = 1  # pieces; None if Mirakl names no number
     withdrawn: Withdrawn = Withdrawn.NONE
     shipped: bool = False  # Mirakl shows a shipped_date
-    #: When its cancelations and refunds were created, the oldest first. Empty: none, or not known, because an earlier
-    #: version stored the read.
-    withdrawn_at: tuple[datetime, ...] = ()
+    withdrawn_at: tuple[datetime, ...] = ()  # when its cancelations and refunds were created; empty: maybe not known
 
     @property
     def is_owed(self) -> bool:
@@ -183,6 +181,7 @@ class Snapshot:
     shows: tuple[str, ...] | None = None
     references: str = ""  # digest of those in the event (Event.references); empty: none, or not known
     is_compared: bool = False  # with reads before it (before_shipment.py); False: an earlier version stored the read
+    is_remembered: bool = False  # by first_shipped and stops_read of Facts; False: an earlier version stored the read
 
     @property
     def owed_lines(self) -> tuple[Line, ...]:

@@ -129,7 +129,7 @@ def snapshot_facts(snapshot: Snapshot) -> Facts:
     shipped = snapshot.state in AFTER_SHIPPING or debit_after_shipping
     paid_on_shipment = snapshot.state in DEBIT and snapshot.workflow == PAY_ON_SHIPMENT
     update = snapshot.updated_at if shipped or paid_on_shipment else EPOCH
-    snapshot = replace(snapshot, shows=shown_by(snapshot), is_compared=True)
+    snapshot = replace(snapshot, shows=shown_by(snapshot), is_compared=True, is_remembered=True)
     return Facts(
         snapshot=snapshot,
         shipped_seen=shipped,

@@ -102,7 +102,9 @@ def _last_read(facts: Facts) -> _Stops:
 
 @asked_once
 def _shown_now(facts: Facts) -> set[str]:
-    return _shown_by(facts.snapshot) if facts.snapshot else set()
+    """The names of the stops that the newest read shows. Empty if an earlier version stored this read: then the row of
+    the order holds no earlier reads of them, and has to be what its journal adds up to."""
+    return _shown_by(facts.snapshot) if facts.snapshot and facts.snapshot.is_remembered else set()
 
 
 def _shown_by(read: Snapshot) -> set[str]:
