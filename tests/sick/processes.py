@@ -5,8 +5,12 @@ import os
 import signal
 from collections.abc import Callable
 
+from kafka import KafkaProducer
+
+from consumer.config import TopicsTable
+from consumer.demo.settings import PARTITIONS
 from tests.sick.service import Service
-from tests.sick.sickness import Sickness, Sign, before, grows, metric, shop
+from tests.sick.sickness import Sickness, Sign, Touch, before, grows, logged, metric, shop
 from tests.system.next_version import make_next_version
 
 DAY_SECONDS = 86_400
@@ -36,6 +40,16 @@ def _with_clock(seconds: int, *roles: str) -> Callable[[Service], None]:
             service.guest(role, first=_WRONG_CLOCK.format(seconds=seconds))
 
     return begin
+
+
+def _without_a_codec(service: Service) -> None:
+    """Start a consumer that lacks the library of a compression, and publish such a record to each partition."""
+    service.guest("consumer", first="from kafka import codec\ncodec.zstd = None\n")
+    producer = KafkaProducer(bootstrap_servers=service.kafka.bootstrap_servers, compression_type="zstd")
+    for partition in range(PARTITIONS["snapshots"]):
+        producer.send(TopicsTable().snapshots, key=b"alpha:no order", value=b"no JSON" * 100, partition=partition)
+    producer.flush()
+    producer.close()
 
 
 def _log_on_a_full_disk(service: Service) -> None:
@@ -132,6 +146,14 @@ PROCESSES = (
         _with_clock(-DAY_SECONDS, "worker", "poller"),
         seconds=16.0,
         signs=(Sign("metric orderflow_clock_skew_seconds", lambda seen, _: seen.lowest(_SKEW) < -DAY_SECONDS / 2),),
+    ),
+    Sickness(
+        "consumer-without-codec",
+        "a consumer that lacks a compression's library",
+        "its partitions stop and say why, all others go on; the other consumers go on with them when it has ended",
+        _without_a_codec,
+        touches=Touch("orders of its partitions", lambda _: True),
+        signs=(metric("orderflow_progress_stopped{"), logged("partition_stopped", reason="record_unreadable")),
     ),
     Sickness(
         "log-on-a-full-disk",
