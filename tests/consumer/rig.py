@@ -4,7 +4,8 @@ bootstrap.py builds the parts. There are no threads and no sockets: every step i
 """
 
 import asyncio
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from datetime import timedelta
 from functools import partial
@@ -415,3 +416,14 @@ def mandatory(rig: Rig, shop: str) -> None:
     simulator = rig.mirakl[shop]
     types = tuple(replace(one, mandatory_tracking=True) for one in simulator.marketplace.shipping_types)
     simulator.marketplace = replace(simulator.marketplace, shipping_types=types)
+
+
+@contextmanager
+def with_orders_to_import(folder: Path, store_url: str, order_ids: Sequence[str]) -> Iterator[Rig]:
+    """A rig on this store that has read these orders of alpha, all in SHIPPING. Its store is closed at the end."""
+    rig = Rig(folder, store_url=store_url)
+    for order_id in order_ids:
+        rig.add(order_id, state="SHIPPING")
+    rig.poll()
+    yield rig
+    rig.store.close()

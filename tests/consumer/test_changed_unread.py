@@ -79,12 +79,12 @@ def shipped_after(rig: Rig, change: Change, **fields: Any) -> dict[str, str]:
 def test_a_line_that_was_taken_back_is_on_the_list_until_a_person_settles_it(
     rig: Rig, change: Change, named: str
 ) -> None:
-    told = shipped_after(rig, change)
-    assert list(told) == [CANCELED]
-    assert told[CANCELED].startswith(named)
+    reasons = shipped_after(rig, change)
+    assert list(reasons) == [CANCELED]
+    assert reasons[CANCELED].startswith(named)
     explanation = operations.explanation(rig.store, rig.row(), rig.policies["alpha"], rig.clock.now())
     assert explanation.attention[0].cure.startswith("The goods have left. Stop the parcel")
-    assert shown(rig) == told
+    assert shown(rig) == reasons
     decide(rig, DecisionKind.SETTLE, CANCELED)
     assert rig.attention() == []
     changes.pay_refunds(rig.mirakl["alpha"], "1-A")
@@ -213,13 +213,13 @@ def remove(rig: Rig) -> None:
 def test_where_the_parcel_should_have_gone_is_on_the_list_until_a_person_settles_it(
     rig: Rig, change: Change, field: str, value: str
 ) -> None:
-    told = shipped_after(rig, change)
-    assert list(told) == [ADDRESS]
+    reasons = shipped_after(rig, change)
+    assert list(reasons) == [ADDRESS]
     explanation = operations.explanation(rig.store, rig.row(), rig.policies["alpha"], rig.clock.now())
     assert explanation.attention[0].cure.startswith("The goods have left. Compare both.")
     changes.put_in_state(rig.mirakl["alpha"], "1-A", "RECEIVED")
     remove(rig)
-    assert shown(rig) == told
+    assert shown(rig) == reasons
     rig.pass_time(days=2)
     assert [(one.field, one.mirakl) for one in changed_values(rig.store, rig.row())] == [(field, value)]
     decide(rig, DecisionKind.SETTLE, ADDRESS)

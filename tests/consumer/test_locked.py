@@ -25,7 +25,7 @@ from consumer.locked import LONGEST_REST_SECONDS, LockedPartitions
 from consumer.loop import Consumer
 from consumer.pollers import PollerPool
 from consumer.service import Service
-from tests.consumer.rig import Rig
+from tests.consumer.rig import Rig, with_orders_to_import
 from tests.support import LONG, StillClock, wait
 
 IDS = [f"{number}-A" for number in range(12)]
@@ -33,12 +33,8 @@ IDS = [f"{number}-A" for number in range(12)]
 
 @pytest.fixture
 def rig(tmp_path: Path, postgres_store_url: str) -> Iterator[Rig]:
-    rig = Rig(tmp_path, store_url=postgres_store_url)
-    for order_id in IDS:
-        rig.add(order_id, state="SHIPPING")
-    rig.poll()
-    yield rig
-    rig.store.close()
+    with with_orders_to_import(tmp_path, postgres_store_url, IDS) as rig:
+        yield rig
 
 
 def change_all(rig: Rig) -> None:

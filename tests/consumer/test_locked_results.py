@@ -18,7 +18,7 @@ from adapters.store.commands import LEASE
 from consumer.last_looks import LeaseLost
 from consumer.results import HELD_LOGGED_SECONDS, HELD_RESTS_SECONDS
 from consumer.tries import Claim
-from tests.consumer.rig import Rig
+from tests.consumer.rig import Rig, with_orders_to_import
 from tests.consumer.test_batches import in_threads
 from tests.support import LONG
 
@@ -30,12 +30,8 @@ LATER = 2 * HELD_RESTS_SECONDS
 @pytest.fixture
 def rig(tmp_path: Path, postgres_store_url: str) -> Iterator[Rig]:
     """A worker of the rig may have all orders under way at a time. There are four orders to import."""
-    rig = Rig(tmp_path, store_url=postgres_store_url)
-    for order_id in IDS:
-        rig.add(order_id, state="SHIPPING")
-    rig.poll()
-    yield rig
-    rig.store.close()
+    with with_orders_to_import(tmp_path, postgres_store_url, IDS) as rig:
+        yield rig
 
 
 @contextmanager

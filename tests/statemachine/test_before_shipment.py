@@ -131,10 +131,10 @@ def test_a_debit_of_what_was_shipped_is_not_before_the_shipment() -> None:
 def test_of_reads_that_an_earlier_version_stored_no_further_reads_are_kept() -> None:
     """The row of their order, which that version joined, has none. So the journal must not add up to some."""
     stopped = tuple(replace(line, state="INCIDENT_OPEN") for line in LINES)
-    told = [read("SHIPPING", updated=1, lines=stopped), *(read(state, updated=at) for state, at in LATER)]
-    now = [snapshot_facts(one) for one in told]
+    each = [read("SHIPPING", updated=1, lines=stopped), *(read(state, updated=at) for state, at in LATER)]
+    now = [snapshot_facts(one) for one in each]
     before = [replace(one, snapshot=replace(one.snapshot, is_remembered=False)) for one in now if one.snapshot]
-    kept = [reduce(join, each) for each in (now, before)]
+    kept = [reduce(join, several) for several in (now, before)]
     assert [(bool(one.stops_read), one.first_shipped is not None) for one in kept] == [(True, True), (False, False)]
 
 

@@ -175,7 +175,7 @@ def left_silently(walk: Walk) -> str:
     asked = any(one.kind is DecisionKind.SETTLE for one in facts.decisions)
     if not (made and has_all and left) or told_otherwise or asked or walk.is_told(Reason.NO_EDGE):
         return ""
-    return "" if walk.is_told(Reason.LINES_CANCELED_AFTER_IMPORT) else f"nobody is told that {made} left"
+    return "" if walk.is_told(Reason.LINES_CANCELED_AFTER_IMPORT) else f"no reason shows that {made} left"
 
 
 def never_made(facts: Facts, snapshot: Snapshot) -> list[str]:
