@@ -68,7 +68,7 @@ from statemachine.reason_of_order import Attention
 from statemachine.reasons import Reason
 from statemachine.refused_or_canceled import reasons_of_dead
 from statemachine.reported_by_oms import reasons_of_oms
-from statemachine.settled import left_to_others, named, pieces_now, sent_again_at, taken_out
+from statemachine.settled import has_left_since, left_to_others, named, pieces_now, sent_again_at, taken_out
 from statemachine.states import State
 from statemachine.stops import INCIDENT, SHIPPED_LINE, is_put_back, stood_at_shipment
 from statemachine.trackings import best_told_at, best_tracking
@@ -227,7 +227,7 @@ def _left_with_incident(facts: Facts, line: Line) -> bool:
     if not (is_confirmed_by_us(facts) and has_left(facts, line) and stood_at_shipment(facts, line, INCIDENT)):
         return False
     settle = taken_out(facts, line.id)
-    return settle is None or not Begun(told_at=sent_more_at(facts, line.id)).is_known_to(settle)
+    return settle is None or has_left_since(facts, line.id, settle)
 
 
 def _shipped_elsewhere(facts: Facts, policy: Policy, snapshot: Snapshot) -> Iterator[Attention]:
@@ -342,8 +342,8 @@ def _left_though_left_to_others(facts: Facts, snapshot: Snapshot) -> Iterator[At
     stopped there. Our OR24 for the rest does not end it."""
     lines = []
     for line in snapshot.lines if facts.decisions and facts.dispatches else ():  # most orders have no decision
-        settle, left = left_to_others(facts, line.id), Begun(told_at=sent_more_at(facts, line.id))
-        if settle and not left.is_known_to(settle) and stood_at_shipment(facts, line, SHIPPED_LINE):
+        settle = left_to_others(facts, line.id)
+        if settle and has_left_since(facts, line.id, settle) and stood_at_shipment(facts, line, SHIPPED_LINE):
             lines.append(line)
     if lines:
         after = Begun(told_at=max(sent_more_at(facts, line.id) for line in lines))

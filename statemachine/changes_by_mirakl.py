@@ -21,13 +21,21 @@ from statemachine.facts import (
 from statemachine.in_oms import changed_contents, has_left, is_confirmed_by_us, is_done_in_oms, is_to_be_sent
 from statemachine.occurrences import MESSAGE, Begun, last_without
 from statemachine.other_values import LEFT_OUT, shown_since
-from statemachine.parcels import sent_more_at
 from statemachine.payloads import import_known, may_be_in_oms, our_payloads, what_oms_got
 from statemachine.readings import in_parcels, is_ended_everywhere, is_sent, lines_left_out, pieces_of
 from statemachine.reads_kept import LastOpen
 from statemachine.reason_of_order import Attention
 from statemachine.reasons import Reason
-from statemachine.settled import Pieces, is_taken_out, named, pieces_now, settle_of_line, settled_pieces, taken_out
+from statemachine.settled import (
+    Pieces,
+    has_left_since,
+    is_taken_out,
+    named,
+    pieces_now,
+    settle_of_line,
+    settled_pieces,
+    taken_out,
+)
 from statemachine.states import State
 from statemachine.stops import came_back, left_though_taken_back, let_go_again, line_stopped_at
 
@@ -131,8 +139,8 @@ def _left_though_taken_out(facts: Facts, line: Line, state: State) -> bool:
 
     If Mirakl took it back only after the shipment, it was to be sent again when it left, and has come back.
     """
-    settle, left = taken_out(facts, line.id), Begun(told_at=sent_more_at(facts, line.id))
-    if settle is None or left.is_known_to(settle):
+    settle = taken_out(facts, line.id)
+    if settle is None or not has_left_since(facts, line.id, settle):
         return False
     return not (state is State.SHIPPED and came_back(facts, line))
 

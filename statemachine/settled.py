@@ -14,6 +14,7 @@ from typing import Final
 from statemachine.facts import EPOCH, WITHDRAWN_OF, Decision, DecisionKind, Facts, Line, Snapshot, Withdrawn
 from statemachine.ids_in_text import entries, named_in, read, written
 from statemachine.occurrences import Begun
+from statemachine.parcels import sent_more_at
 from statemachine.reasons import Reason
 
 
@@ -221,6 +222,11 @@ def is_settled_as_added(facts: Facts, line_id: str, since: datetime) -> bool:
     """Whether a person settled since this instant that the OMS makes the line, or more pieces of it."""
     details = (one for settle in _settles(facts, since) for one in _details(settle, Reason.LINES_ADDED_AFTER_IMPORT))
     return any(_line_of(change)[0] == line_id for detail in details for change in entries(detail))
+
+
+def has_left_since(facts: Facts, line_id: str, settle: Decision) -> bool:
+    """Whether the OMS reported a parcel with this line of which the person who settled did not know."""
+    return not Begun(told_at=sent_more_at(facts, line_id)).is_known_to(settle)
 
 
 def sent_again_at(facts: Facts) -> datetime:
