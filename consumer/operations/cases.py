@@ -8,13 +8,14 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from consumer.operations.instants import to_the_second
+from consumer.operations.lines import withdrawals_of
 from statemachine.before_shipment import PIECES
 from statemachine.commands import CommandKind, Policy
-from statemachine.facts import AFTER_SHIPPING, EPOCH, Facts, Line, Snapshot, Tracking
+from statemachine.facts import AFTER_SHIPPING, EPOCH, Facts, Line, Snapshot, Tracking, Withdrawn
 from statemachine.ids_in_text import named_in
 from statemachine.in_oms import is_confirmed_by_us, is_debited_after_shipping
 from statemachine.other_values import LEFT_OUT, shown_since
-from statemachine.payloads import import_known, what_oms_got
+from statemachine.payloads import import_known, our_payloads, what_oms_got
 from statemachine.readings import (
     alive_parts,
     is_canceled_by_oms,
@@ -128,6 +129,51 @@ def trackings_sent(facts: Facts) -> str:
     """The trackings under which goods left, each once."""
     each = dict.fromkeys(f"{tracking_in_words(one.tracking)} on {moment(one.at)}" for one in facts.dispatches)
     return f"sent: {', '.join(each)}"
+
+
+def state_of_line(line: Line) -> str:
+    taken = {
+        Withdrawn.WHOLE: "refunded or canceled",
+        Withdrawn.PRICE: "refunded",
+        Withdrawn.PART: "in part refunded or canceled",
+    }
+    if line.withdrawn is Withdrawn.PART and not line.is_owed:
+        return line.state or "0 pieces"  # nothing of it is left, whatever was withdrawn before
+    return " ".join(dict.fromkeys(one for one in (line.state, taken.get(line.withdrawn, "")) if one)) or "without state"
+
+
+def withdrawals(case: Case, line: Line) -> str:
+    """Each refund and cancelation of the line with its amount, as far as the read that shows it is stored."""
+    return " and ".join(withdrawals_of(case.received, line.id)) or "a cancelation or refund of a part"
+
+
+def whether_in_oms(facts: Facts, line: Line) -> str:
+    """Whether the OMS has the line, as far as the import and the OMS's reports tell."""
+    got, held = what_oms_got(facts), {one for lines in parts_in_oms(facts).values() for one in lines}
+    if is_canceled_by_oms(facts):
+        return "the OMS canceled the order"
+    pieces = [dict(one.items).get(line.id, 0) for one in got]
+    if line.id in held or (pieces and all(pieces)):
+        return "the OMS has it"
+    if import_known(facts) and not held and not any(one.items for one in got):
+        return "the OMS has the order, and its lines are not known"
+    return "the OMS may have it" if may_have_line(facts, line) else "the OMS does not have it"
+
+
+def pieces_in_words(count: int | None) -> str:
+    return "an unknown number" if count is None else f"{count}"
+
+
+def in_pieces(count: int | None) -> str:
+    return "an unknown number of pieces" if count is None else f"{count} pieces"
+
+
+def imported_at(case: Case) -> str:
+    got = what_oms_got(case.facts)
+    when = " or ".join(moment(one.at) for one in got)
+    if got and not our_payloads(case.facts):
+        return f"somebody else sent the order to the OMS; compared with what Mirakl showed at {when}"
+    return f"the OMS has the order as Mirakl showed it at {when}" if got else ""
 
 
 def joined(texts: Iterable[str]) -> str:

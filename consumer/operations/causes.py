@@ -20,7 +20,9 @@ from consumer.operations.cases import (
     taken_back_since,
     unsent_lines,
 )
-from consumer.operations.causes_of_orders import cause_of_order, code_in_words
+from consumer.operations.causes_before_import import code_in_words
+from consumer.operations.causes_of_orders import cause_of_order
+from consumer.operations.cures_of_calls import CURES_OF_CALLS, NOT_ASKED, cure_of_call
 from consumer.operations.instants import to_the_second
 from consumer.operations.outside import disproved_by_read
 from consumer.operations.words import without_personal_data
@@ -29,15 +31,14 @@ from statemachine.deadlines import has_come
 from statemachine.events import Event
 from statemachine.facts import VOUCHED, Answer, DecisionKind, Facts, GiveUp, Line, Rejection, Trouble, Withdrawn
 from statemachine.in_oms import has_left
-from statemachine.payloads import import_known, may_be_in_oms, our_payloads
+from statemachine.payloads import import_known, our_payloads
 from statemachine.plan import needed
 from statemachine.readings import all_sent, is_canceled_by_oms, is_ended_everywhere, unknown_skus
 from statemachine.reason_of_order import Attention
 from statemachine.reasons import Reason
 from statemachine.settled import says_unclear
-from statemachine.states import State
 from statemachine.stops import is_unpaid_again
-from statemachine.troubles import MESSAGES, is_released, messages_waited_until, troubles_of
+from statemachine.troubles import is_released, messages_waited_until, troubles_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,12 +68,6 @@ def attention_reasons(
         )
         for one in order.attention
     )
-
-
-#: Codes of rejections for which the remote was not asked. Their words are ours, and hold no personal data.
-NOT_ASKED: Final = frozenset(
-    {"INCOMPLETE", "UNREADABLE", "TRACKING_MANDATORY", "CARRIER_UNKNOWN", "TRACKING_EMPTY", "TRACKING_NUMBER_MISSING"}
-)
 
 
 def _cause(
@@ -183,34 +178,6 @@ def last_result(journal: Sequence[JournalRow], is_of: Callable[[Event], bool]) -
     return next((event.note for event in events if event.note.get("step") == "result" and is_of(event)), {})
 
 
-#: What to do instead about an import that was given up: its last try may have reached the OMS.
-_CURE_OF_IMPORT_GIVEN_UP: Final = (
-    "`orders show ORDER --received` has the words of the last error. A try may have reached the OMS: look there for "
-    "the external_ref that `orders explain ORDER` shows. If it is there, or a person keys it in, `orders handled ORDER "
-    "--reason WHY`. Else, when the OMS works again, `orders retry ORDER --reason WHY`."
-)
-
-
-#: What to do about an import that waits for the customer's messages.
-_CURE_OF_MESSAGES: Final = (
-    "Look for the messages in Mirakl's portal. It clears when they can be read; `orders retry ORDER --reason WHY` "
-    "reads them again at once. If Mirakl refuses to show them, give the key the right to M11."
-)
-
-#: What to do about an import that a person let go out without the customer's messages, and that is not made yet.
-_CURE_OF_MESSAGES_RELEASED: Final = (
-    "A person let the import go out without the messages. The next try reads them once more, and goes on without them "
-    "if that fails. Look for the messages in Mirakl's portal, and tell the OMS what they ask for: if it got the order "
-    "without them, messages_not_found stands until a settle."
-)
-
-#: What to do about a tracking that cannot be sent of an order that is shipped already.
-_CURE_OF_LATE_TRACKING: Final = (
-    "The order is shipped, and Mirakl does not show this tracking, so the customer may lack it. Enter it in Mirakl's "
-    "portal, then `orders handled ORDER --reason WHY`; `orders retry ORDER --reason WHY` tries at once. "
-    "`orders show ORDER --received` has Mirakl's words."
-)
-
 #: What to do about lines that Mirakl took back and the OMS canceled too.
 _CURE_OF_ENDED_IN_OMS: Final = (
     "The OMS canceled it too, so nothing is to be stopped there. Clear the money with the operator, then `orders "
@@ -269,20 +236,9 @@ _CURE_OF_QUANTITY_IN_OMS: Final = (
     "when a read shows the quantity."
 )
 
-#: What to do about an order that cannot be imported as Mirakl shows it: the OMS was not asked.
-_CURE_OF_NOT_ASKED: Final = (
-    "The OMS was not asked, so it has no words on it. The `cause` says what Mirakl's order lacks: ask the "
-    "marketplace's operator; a read that shows it causes a new try. Or key the order in by hand under the "
-    "external_ref that `orders explain ORDER` shows, then `orders handled ORDER --reason WHY`."
-)
-
 #: Cures that stand in place of that of the reason.
 CURES_OF_CASES: Final = (
-    _CURE_OF_NOT_ASKED,
-    _CURE_OF_IMPORT_GIVEN_UP,
-    _CURE_OF_MESSAGES,
-    _CURE_OF_MESSAGES_RELEASED,
-    _CURE_OF_LATE_TRACKING,
+    *CURES_OF_CALLS,
     _CURE_OF_ENDED_IN_OMS,
     _CURE_OF_ANOTHER_PART,
     _CURE_OF_VOUCHED_TOO_EARLY,
@@ -301,14 +257,8 @@ def cure(one: Attention, order: OrderRow, policy: Policy | None = None) -> str:
     """What to do. Its commands can be pasted: they name this order, and a settle names this reason."""
     text = one.about.cure_when_sent if _has_left(one, order.facts) else ""
     cure_of = one.about.cure
-    if (one.reason, one.command) == (Reason.GAVE_UP, CommandKind.IMPORT):
-        cure_of = _CURE_OF_IMPORT_GIVEN_UP
-    elif one.reason is Reason.IMPORT_REJECTED and _was_not_asked(order.facts):
-        cure_of = _CURE_OF_NOT_ASKED
-    elif one.reason is Reason.RETRYING and f" {MESSAGES} " in one.detail:
-        cure_of = _CURE_OF_MESSAGES_RELEASED if _goes_without_messages(order.facts) else _CURE_OF_MESSAGES
-    elif (one.reason, one.command) == (Reason.RETRYING, CommandKind.TRACK) and order.state is State.SHIPPED:
-        cure_of = _CURE_OF_LATE_TRACKING
+    if of_call := cure_of_call(one, order):
+        cure_of = of_call
     elif one.reason in _STOP_LINES and _is_ended_in_oms(one, order.facts):
         cure_of = _CURE_OF_ENDED_IN_OMS
     elif one.reason is Reason.LINES_CANCELED_AFTER_IMPORT and says_unclear(one.detail):
@@ -352,18 +302,6 @@ def _cure_of_lines(reason: Reason, lines: Sequence[Line], facts: Facts) -> str:
         case Reason.SHIPPED_ELSEWHERE if lines and others_to_send(facts, lines):
             return _CURE_OF_LINES_ELSEWHERE
     return ""
-
-
-def _goes_without_messages(facts: Facts) -> bool:
-    """Whether a person let the import go out without the messages, since they cannot be read."""
-    troubles = [one for one in facts.troubles if one.operation == MESSAGES]
-    return bool(troubles) and is_released(facts, max(troubles, key=lambda one: one.since))
-
-
-def _was_not_asked(facts: Facts) -> bool:
-    """Whether no round of the import reached the OMS, because Mirakl's order lacks a field."""
-    imports = [no for no in facts.rejections if no.kind == CommandKind.IMPORT]
-    return bool(imports) and not may_be_in_oms(facts) and all(no.code in NOT_ASKED for no in imports)
 
 
 def _cure_of_unknown_skus(facts: Facts, policy: Policy) -> str:

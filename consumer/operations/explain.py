@@ -15,7 +15,8 @@ from adapters.store.orders import OrderRow
 from adapters.store.shops import ShopRow
 from consumer.operations.calls import what_it_does
 from consumer.operations.cases import shipped_by_somebody_else
-from consumer.operations.causes import NOT_ASKED, AttentionReason, attention_reasons, last_result
+from consumer.operations.causes import AttentionReason, attention_reasons, last_result
+from consumer.operations.cures_of_calls import NOT_ASKED
 from consumer.operations.history import Period, periods
 from consumer.operations.instants import to_the_second
 from consumer.operations.outside import (

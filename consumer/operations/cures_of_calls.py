@@ -1,0 +1,87 @@
+"""What to do about a call, in a case that the cure of its reason is not about."""
+
+from typing import Final
+
+from adapters.store.orders import OrderRow
+from statemachine.commands import CommandKind
+from statemachine.facts import Facts
+from statemachine.payloads import may_be_in_oms
+from statemachine.reason_of_order import Attention
+from statemachine.reasons import Reason
+from statemachine.states import State
+from statemachine.troubles import MESSAGES, is_released
+
+#: Codes of rejections for which the remote was not asked. Their words are ours, and hold no personal data.
+NOT_ASKED: Final = frozenset(
+    {"INCOMPLETE", "UNREADABLE", "TRACKING_MANDATORY", "CARRIER_UNKNOWN", "TRACKING_EMPTY", "TRACKING_NUMBER_MISSING"}
+)
+
+#: What to do instead about an import that was given up: its last try may have reached the OMS.
+_CURE_OF_IMPORT_GIVEN_UP: Final = (
+    "`orders show ORDER --received` has the words of the last error. A try may have reached the OMS: look there for "
+    "the external_ref that `orders explain ORDER` shows. If it is there, or a person keys it in, `orders handled ORDER "
+    "--reason WHY`. Else, when the OMS works again, `orders retry ORDER --reason WHY`."
+)
+
+#: What to do about an import that waits for the customer's messages.
+_CURE_OF_MESSAGES: Final = (
+    "Look for the messages in Mirakl's portal. It clears when they can be read; `orders retry ORDER --reason WHY` "
+    "reads them again at once. If Mirakl refuses to show them, give the key the right to M11."
+)
+
+#: What to do about an import that a person let go out without the customer's messages, and that is not made yet.
+_CURE_OF_MESSAGES_RELEASED: Final = (
+    "A person let the import go out without the messages. The next try reads them once more, and goes on without them "
+    "if that fails. Look for the messages in Mirakl's portal, and tell the OMS what they ask for: if it got the order "
+    "without them, messages_not_found stands until a settle."
+)
+
+#: What to do about a tracking that cannot be sent of an order that is shipped already.
+_CURE_OF_LATE_TRACKING: Final = (
+    "The order is shipped, and Mirakl does not show this tracking, so the customer may lack it. Enter it in Mirakl's "
+    "portal, then `orders handled ORDER --reason WHY`; `orders retry ORDER --reason WHY` tries at once. "
+    "`orders show ORDER --received` has Mirakl's words."
+)
+
+#: What to do about an order that cannot be imported as Mirakl shows it: the OMS was not asked.
+_CURE_OF_NOT_ASKED: Final = (
+    "The OMS was not asked, so it has no words on it. The `cause` says what Mirakl's order lacks: ask the "
+    "marketplace's operator; a read that shows it causes a new try. Or key the order in by hand under the "
+    "external_ref that `orders explain ORDER` shows, then `orders handled ORDER --reason WHY`."
+)
+
+#: The cures of this module.
+CURES_OF_CALLS: Final = (
+    _CURE_OF_IMPORT_GIVEN_UP,
+    _CURE_OF_MESSAGES,
+    _CURE_OF_MESSAGES_RELEASED,
+    _CURE_OF_LATE_TRACKING,
+    _CURE_OF_NOT_ASKED,
+)
+
+
+def cure_of_call(one: Attention, order: OrderRow) -> str:
+    """What to do about a call of this order. Empty: the cure of the reason says it, or the reason is about no call."""
+    facts = order.facts
+    match one.reason, one.command:
+        case Reason.GAVE_UP, CommandKind.IMPORT:
+            return _CURE_OF_IMPORT_GIVEN_UP
+        case Reason.IMPORT_REJECTED, _ if _was_not_asked(facts):
+            return _CURE_OF_NOT_ASKED
+        case Reason.RETRYING, _ if f" {MESSAGES} " in one.detail:
+            return _CURE_OF_MESSAGES_RELEASED if _goes_without_messages(facts) else _CURE_OF_MESSAGES
+        case Reason.RETRYING, CommandKind.TRACK if order.state is State.SHIPPED:
+            return _CURE_OF_LATE_TRACKING
+    return ""
+
+
+def _goes_without_messages(facts: Facts) -> bool:
+    """Whether a person let the import go out without the messages, since they cannot be read."""
+    troubles = [one for one in facts.troubles if one.operation == MESSAGES]
+    return bool(troubles) and is_released(facts, max(troubles, key=lambda one: one.since))
+
+
+def _was_not_asked(facts: Facts) -> bool:
+    """Whether no round of the import reached the OMS, because Mirakl's order lacks a field."""
+    imports = [no for no in facts.rejections if no.kind == CommandKind.IMPORT]
+    return bool(imports) and not may_be_in_oms(facts) and all(no.code in NOT_ASKED for no in imports)
