@@ -134,13 +134,11 @@ _ROWS: Final = (
         "orderflow_decisions_total",
         "Decisions of people about orders, of every process. Counted from the journal some minutes later.",
         {"shop": None, "decision": tuple(DecisionKind)},
-        presets=of("worker", in_each_shop(tuple(DecisionKind))),
     ),
     _counter(
         "orderflow_orders_forgotten_total",
         "Orders that only the OMS knew, and that were deleted.",
         {"shop": None},
-        presets=of("worker", each_shop),
     ),
     _counter(
         "orderflow_snapshots_removed_total",

@@ -2,7 +2,7 @@
 
 `increase()` misses the first event of a series that starts at 1, so every series that an alert or the dashboard reads
 is a preset. It is one in the processes of the roles that count it, and not in the others: with 50 shops each process
-would otherwise export thousands of series that stay 0.
+would otherwise export thousands of series that stay 0. For the same reason a metric that neither reads has none.
 """
 
 from collections.abc import Callable, Collection, Iterable, Mapping
