@@ -23,8 +23,10 @@ _NUMBER: Final = re.compile(r"-?[0-9]+(\.[0-9]+)?")
 
 
 class Prices:
-    """Reads the prices of one order. `missing` gets the name of each field whose value is not an amount, such as
-    "7,82", because an order is not imported without its price."""
+    """Reads the prices of one order. An order is not imported without its price. So `missing` gets the name of each
+    field whose value is not a price, such as "7,82" or -5, and of each unit price that is not there.
+
+    A shipping price that is not there is left out (docs/kornitx.md 10)."""
 
     def __init__(self, tax_mode: str, missing: list[str]) -> None:
         self._gives_gross = tax_mode != TAX_EXCLUDED
@@ -38,11 +40,15 @@ class Prices:
         amount = _amount(value)
         if amount is None:
             self._missing.append(f"{at}{field} (not a number)")
+        elif amount < 0:
+            self._missing.append(f"{at}{field} (negative)")
         return amount
 
     def of_line(self, line: Fields, at: str) -> dict[str, Amount | None]:
         """The unit price and the rate of the tax of a line, as fields of KornitX's item."""
         unit = self.amount(line, "price_unit", at)
+        if line.get("price_unit") in (None, ""):  # Mirakl gives each line a price (docs/mirakl.md 5.2)
+            self._missing.append(f"{at}price_unit")
         other = _exactly(lambda: self._other_unit(line)) if unit is not None else None
         return {**self._both("unit_sale_price", unit, other), "sale_vat_rate": _rate(line.get("taxes"))}
 
@@ -105,12 +111,16 @@ def _sum(amounts: Sequence[object]) -> Amount:
 def _tax(taxes: object, price: Amount | None) -> Amount | None:
     """The sum of the taxes in this list. If Mirakl names none, 0 for a price of 0, and None for any other price.
 
-    None means that the tax is not known: many marketplaces leave the taxes to the seller.
+    None means that the tax is not known: many marketplaces leave the taxes to the seller. A negative tax is no tax:
+    with it the net price would be above the gross price.
     """
     named = taxes if isinstance(taxes, list) else []
     if not named:
         return 0 if price == 0 else None
-    return _exactly(lambda: _sum([one.get("amount") if isinstance(one, dict) else None for one in named]))
+    found = [_amount(one.get("amount")) if isinstance(one, dict) else None for one in named]
+    if any(one is not None and one < 0 for one in found):
+        return None
+    return _exactly(lambda: _sum(found))
 
 
 def _rate(taxes: object) -> Decimal | None:

@@ -331,7 +331,7 @@ def test_the_payload_has_the_company_the_prefix_and_the_shipping_methods_of_the_
         "customer": {
             "shipping_address": {"lastname": "Silva", "street_1": "1", "city": "Lisboa", "country_iso_code": "PRT"}
         },
-        "order_lines": [{"order_line_id": "L1", "offer_sku": "MUG"}],
+        "order_lines": [{"order_line_id": "L1", "offer_sku": "MUG", "price_unit": 9.5}],
     }
     world = answering(201, "{}", rules=OrderRules(99999, "PT-", shipping_methods={"STD": "Courier"}))
     payload = json.loads(world.oms.payload(json.dumps(order).encode(), ("Print: ANA",), {"L1": 1}))
@@ -351,7 +351,7 @@ def test_an_answer_in_another_tax_mode_than_asked_is_logged_once() -> None:
     }
     address = {"lastname": "L", "street_1": "S", "city": "C", "country_iso_code": "PRT"}
     order |= {"customer": {"shipping_address": address}}
-    order |= {"order_lines": [{"order_line_id": "L1", "offer_sku": "MUG", "quantity": 1}]}
+    order |= {"order_lines": [{"order_line_id": "L1", "offer_sku": "MUG", "quantity": 1, "price_unit": 9.5}]}
     for asked, told in (("TAX_INCLUDED", 1), ("TAX_EXCLUDED", 0)):
         world = answering(201, "{}", rules=OrderRules(99999, tax_mode=asked))
         with capture_logs() as logs:

@@ -66,7 +66,6 @@ TWO = [{"amount": 1.03, "rate": 5.5}, {"amount": 3.13, "rate": 20.0}]
         ("TAX_EXCLUDED", {"taxes": []}, {"unit_sale_price": "7.82"}),
         ("TAX_EXCLUDED", {"taxes": [{"amount": "1" + "0" * 70}]}, {"unit_sale_price": "7.82"}),
         ("TAX_INCLUDED", {"price_unit": 0}, {"unit_sale_price": "0", "unit_sale_price_inc_tax": "0"}),
-        ("TAX_INCLUDED", {"price_unit": None, "taxes": VAT}, {"sale_vat_rate": "0.25"}),
     ],
 )
 def test_net_and_gross_of_a_line(mode: str, line: dict[str, Any], expected: dict[str, str]) -> None:
@@ -93,14 +92,18 @@ def test_net_and_gross_of_a_line(mode: str, line: dict[str, Any], expected: dict
 )
 def test_net_and_gross_of_the_shipping(mode: str, line: dict[str, Any], expected: dict[str, str]) -> None:
     of_order = line.get("shipping_price", 3.9)
-    assert _taxed(mode, line | {"price_unit": None}, shipping_price=of_order) == expected
+    assert _of_shipping(mode, line, shipping_price=of_order) == expected
+
+
+def _of_shipping(mode: str, line: dict[str, Any], **changes: Any) -> dict[str, Any]:
+    return {name: value for name, value in _taxed(mode, line, **changes).items() if name.startswith("shipping")}
 
 
 def test_the_shipping_price_of_a_whole_order_is_the_one_that_mirakl_gives() -> None:
-    line = {"shipping_price": 0, "shipping_taxes": [{"amount": 1}], "price_unit": None}
-    assert _taxed("TAX_EXCLUDED", line, shipping_price=3.9) == {"shipping_price": "3.9"}
+    line = {"shipping_price": 0, "shipping_taxes": [{"amount": 1}]}
+    assert _of_shipping("TAX_EXCLUDED", line, shipping_price=3.9) == {"shipping_price": "3.9"}
     line |= {"shipping_price": 3.9}
-    assert _taxed("TAX_EXCLUDED", line, shipping_price=None) == {
+    assert _of_shipping("TAX_EXCLUDED", line, shipping_price=None) == {
         "shipping_price": "3.9",
         "shipping_price_inc_tax": "4.9",
     }
@@ -109,7 +112,7 @@ def test_the_shipping_price_of_a_whole_order_is_the_one_that_mirakl_gives() -> N
 def test_the_shipping_price_covers_what_is_imported_only() -> None:
     def line(line_id: str, shipping_price: object, state: str = "SHIPPING") -> dict[str, Any]:
         taxes = [{"amount": 1}] if shipping_price else []
-        fields = {"order_line_id": line_id, "offer_sku": "S", "quantity": 1, "order_line_state": state}
+        fields = {"order_line_id": line_id, "offer_sku": "S", "quantity": 1, "price_unit": 1, "order_line_state": state}
         return fields | {"shipping_price": shipping_price, "shipping_taxes": taxes}
 
     lines = [line("L1", 2.5), line("L2", 0), line("L3", 7, "REFUSED")]
@@ -144,11 +147,6 @@ def test_net_and_gross_differ_by_exactly_the_taxes(pieces: int, unit: Decimal, t
         assert Decimal(sum(taxes) * 100) % pieces != 0, "the tax of a piece is a whole number of cents"
 
 
-@pytest.mark.parametrize("amount", [None, ""])
-def test_an_amount_that_mirakl_does_not_name_is_left_out(amount: object) -> None:
-    assert "unit_sale_price_inc_tax" not in _taxed("TAX_INCLUDED", {"price_unit": amount})
-
-
 @pytest.mark.parametrize("amount", ["7,82", "1_000", "free", True, "NaN", "Infinity", [], "\u0663"])
 def test_an_order_with_a_value_that_is_no_amount_is_not_imported(amount: object) -> None:
     assert missing(order(shipping_price=amount)) == ("shipping_price (not a number)",)
@@ -156,3 +154,38 @@ def test_an_order_with_a_value_that_is_no_amount_is_not_imported(amount: object)
     assert missing(order(order_lines=[line])) == ("order_lines[0].price_unit (not a number)",)
     line |= {"price_unit": 1, "shipping_price": amount}
     assert missing(order(order_lines=[line])) == ("order_lines[0].shipping_price (not a number)",)
+
+
+@pytest.mark.parametrize("price", [None, "", "absent"])
+def test_a_line_without_a_unit_price_is_not_imported(price: object) -> None:
+    """With no price, the OMS would take its own, or none."""
+    value = order()
+    value["order_lines"][0] |= {"price": 19.0, "price_unit": price}
+    if price == "absent":
+        del value["order_lines"][0]["price_unit"]
+    assert missing(value) == ("order_lines[0].price_unit",)
+
+
+def test_goods_that_cost_nothing_are_imported() -> None:
+    free = {"order_line_id": "L1", "offer_sku": "MUG", "quantity": 1, "price_unit": 0, "shipping_price": 0}
+    assert built(order(order_lines=[free], shipping_price=0))["items"][0]["unit_sale_price_inc_tax"] == 0
+
+
+def test_a_line_that_is_not_imported_needs_no_price() -> None:
+    lines = [*order()["order_lines"], {"order_line_id": "L9", "order_line_state": "CANCELED", "price_unit": None}]
+    assert len(built(order(order_lines=lines))["items"]) == 1
+
+
+@pytest.mark.parametrize("amount", [-5, "-0.01"])
+def test_an_order_with_a_negative_price_is_not_imported(amount: object) -> None:
+    assert missing(order(shipping_price=amount)) == ("shipping_price (negative)",)
+    line = {"order_line_id": "L1", "offer_sku": "MUG", "quantity": 1, "price_unit": amount}
+    assert missing(order(order_lines=[line])) == ("order_lines[0].price_unit (negative)",)
+
+
+def test_with_a_negative_tax_the_other_price_is_left_out() -> None:
+    """Net would be more than gross."""
+    taxes = [{"amount": -2}]
+    assert "unit_sale_price" not in _taxed("TAX_INCLUDED", {"taxes": taxes})
+    shipping = {"shipping_price": 3.9, "shipping_taxes": taxes}
+    assert _of_shipping("TAX_INCLUDED", shipping, shipping_price=3.9) == {"shipping_price_inc_tax": "3.9"}

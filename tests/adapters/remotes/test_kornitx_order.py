@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from adapters.errors import Unimportable, Unreadable
 from adapters.messages.json_slices import slice_orders
 from adapters.remotes.kornitx_order import message_attributes, pieces_in
-from tests.adapters.remotes.kornitx_orders import built, missing, order, with_address
+from tests.adapters.remotes.kornitx_orders import built, missing, order, priced, with_address
 
 SAMPLES = Path(__file__).resolve().parents[3].parent / "shared" / "mirakl" / "samples"
 
@@ -25,7 +25,7 @@ SAMPLES = Path(__file__).resolve().parents[3].parent / "shared" / "mirakl" / "sa
         (order(order_lines=[{"offer_sku": "S", "quantity": 1}]), ("order_lines[0].order_line_id",)),
         (
             order(order_lines=["x"]),
-            ("order_lines[0].order_line_id", "order_lines[0].offer_sku", "order_lines[0].quantity"),
+            tuple(f"order_lines[0].{name}" for name in ("price_unit", "order_line_id", "offer_sku", "quantity")),
         ),
         (
             order(order_lines=[{"order_line_id": "L", "offer_sku": "S", "quantity": "two"}]),
@@ -149,11 +149,12 @@ def test_the_shop_names_a_country_that_no_table_knows() -> None:
 
 def test_names_phones_and_quantities() -> None:
     value = with_address(firstname=None, lastname=" ", phone="1", phone_secondary="2")
-    value["order_lines"] = [
+    lines = [
         {"order_line_id": "L1", "offer_sku": "S", "quantity": "3"},
         {"order_line_id": "L2", "offer_sku": "S", "description": "d", "quantity": 1},
         {"order_line_id": "L3", "offer_sku": "S", "quantity": 0},
     ]
+    value["order_lines"] = priced(lines)
     payload = built(value)
     assert payload["customer_name"] == "Other Name"
     assert payload["customer_telephone"] == "1"
