@@ -222,6 +222,7 @@ def main() -> None:
     parser.add_argument("--calls", type=int, default=3_000, help="of each way, for P4")
     parser.add_argument("--lives", type=int, default=2_000, help="orders, for P3; DBOS gets a fifth of them")
     parser.add_argument("--seconds", type=int, default=60, help="of load, for P5 and P6")
+    parser.add_argument("--per-second", type=int, default=wire.PER_SECOND, help="events a second, for P5 and P6")
     parser.add_argument("--growth", action="store_true", help="all that growth.py measures, instead")
     parser.add_argument("--orders", type=int, default=200_000, help="of the large store, for P2, P7 and --growth")
     options = parser.parse_args()
@@ -275,7 +276,9 @@ def measured(options: argparse.Namespace, folder: Path, lines: IO[str], tell: Ca
         finally:
             postgres.stop()
     if wanted & {"P5", "P6"}:
-        found += [line for line in wire.measure(folder, options.seconds, tell) if line.figure in wanted]
+        found += [
+            line for line in wire.measure(folder, options.seconds, options.per_second, tell) if line.figure in wanted
+        ]
         noise.sample()
     if "P8" in wanted:
         tell("P8")

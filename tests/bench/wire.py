@@ -1,13 +1,13 @@
 """From an event in Kafka to the request on the wire, and the memory of each role (P5, P6).
 
-    make bench ARGS="--only P5,P6"      make bench ARGS="--only P5,P6 --seconds 3600"
+    make bench ARGS="--only P5,P6"      make bench ARGS="--only P6 --seconds 3600 --per-second 20"
 
 Kafka, PostgreSQL, a remote that answers after 100 ms, and one process for each role run apart, for 50 shops. Snapshots
-of orders that wait for acceptance are published at 100 a second. P5 is the time from just before an event is published
-until the remote has read the head of its OR21. Its floor is the same of a process that reads the same records, sends
-one request for each, and stores nothing (bare_wire.py); it runs before the roles start. P6 is the resident memory of
-each process at the end, beside what it had after half of the load: a role that grows has more at the end. Its lines of
-CPU say what one process of a role can take.
+of orders that wait for acceptance are published at 100 a second, or as many as --per-second says. P5 is the time from
+just before an event is published until the remote has read the head of its OR21. Its floor is the same of a process
+that reads the same records, sends one request for each, and stores nothing (bare_wire.py); it runs before the roles
+start. P6 is the resident memory of each process at the end, beside what it had after half of the load: a role that
+grows has more at the end. Its lines of CPU say what one process of a role can take.
 """
 
 import subprocess
@@ -112,7 +112,7 @@ def _settings(folder: Path, database: str, servers: list[str], remote: str) -> P
     return folder / "orderflow.toml"
 
 
-def measure(folder: Path, seconds: int, tell: Callable[[str], None]) -> list[Line]:
+def measure(folder: Path, seconds: int, per_second: int, tell: Callable[[str], None]) -> list[Line]:
     """Run the load for so many seconds. Raises AssertionError if a request is missing at the end."""
     with ExitStack() as stack:
         tell("P5, P6: starting Kafka, PostgreSQL and one process for each role")
@@ -142,13 +142,13 @@ def measure(folder: Path, seconds: int, tell: Callable[[str], None]) -> list[Lin
         began, cpu = time.monotonic(), _cpu_seconds(fleet)
         for half in range(2):
             tell(f"P5, P6: {seconds} s of load, half {half + 1}")
-            _load(log, SHOPS + half * (seconds // 2) * PER_SECOND, seconds // 2, published)
+            _load(log, SHOPS + half * (seconds // 2) * per_second, seconds // 2, per_second, published)
             halves.append({name: _megabytes(member.process.pid) for name, member in fleet.members.items()})
         took, used = time.monotonic() - began, _cpu_seconds(fleet)
         missing = [] if requests.came(list(published)) else sorted(published.keys() - requests.at.keys())
         assert not missing, f"{missing[:5]} are missing: {fleet.logs()[-2000:]}"
     p50, p99 = _waited(requests, published)
-    what = f"event to request at {PER_SECOND}/s, processes apart, {len(published):,} calls"
+    what = f"event to request at {per_second}/s, processes apart, {len(published):,} calls"
     peer = "one process that stores nothing"
     found = [
         Line("P5", f"{what}: p50", "ms", [p50], peer, [floor[0]]),
@@ -159,7 +159,7 @@ def measure(folder: Path, seconds: int, tell: Callable[[str], None]) -> list[Lin
         what = f"memory of {role}, {SHOPS} shops, after {seconds} s of load"
         found.append(Line("P6", what, "MB", [halves[1][name]], "after half of it", [first], "ours < 150"))
         cores = (used[name] - cpu[name]) / took
-        found.append(Line("P6", f"CPU of {role}, {SHOPS} shops, {PER_SECOND} events a second", "cores", [cores]))
+        found.append(Line("P6", f"CPU of {role}, {SHOPS} shops, {per_second} events a second", "cores", [cores]))
     return found
 
 
@@ -170,7 +170,7 @@ def _floor(log: KafkaLog, server: str, remote: str, requests: Requests) -> tuple
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         try:
             assert process.stdout is not None and process.stdout.readline()
-            _load(log, FLOOR_FIRST, FLOOR_SECONDS, published, FLOOR_TOPIC)
+            _load(log, FLOOR_FIRST, FLOOR_SECONDS, PER_SECOND, published, FLOOR_TOPIC)
             assert requests.came(list(published)), "the floor made too few requests"
         finally:
             process.terminate()
@@ -184,12 +184,17 @@ def _waited(requests: Requests, published: Mapping[str, float]) -> tuple[float, 
 
 
 def _load(
-    log: KafkaLog, first: int, seconds: int, published: dict[str, float], topic: str = "mirakl.order-snapshots"
+    log: KafkaLog,
+    first: int,
+    seconds: int,
+    per_second: int,
+    published: dict[str, float],
+    topic: str = "mirakl.order-snapshots",
 ) -> None:
     """Publish orders at an even pace, and note when each was published."""
     began = time.monotonic()
-    for number in range(seconds * PER_SECOND):
-        time.sleep(max(0.0, began + number / PER_SECOND - time.monotonic()))
+    for number in range(seconds * per_second):
+        time.sleep(max(0.0, began + number / per_second - time.monotonic()))
         record, path = _record(first + number, topic)
         published[path] = time.time()
         log.publish([record])
