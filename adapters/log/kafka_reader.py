@@ -11,7 +11,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, Final, Protocol
+from typing import Any, Final, NamedTuple, Protocol
 
 import kafka
 from kafka.errors import KafkaError, NoError
@@ -24,6 +24,9 @@ from adapters.ports import Partition, PartitionOffsets, Record
 #: The first check of a client comes after this time without a record.
 SILENT_SECONDS: Final = 5.0
 LONGEST_SILENT_SECONDS: Final = 600.0
+#: A fault counts if the check finds the same again after this time without a record. One look alone may come while a
+#: record has just been published, or during a rebalance.
+CONFIRM_SECONDS: Final = 1.0
 #: A poll of the client lasts no longer than this, and if its own thread used so much CPU time in it and found nothing,
 #: then the client spins: kafka-python does if one of several brokers hangs. It keeps 7 kB of memory for each round, up
 #: to 35 MB a second, until its requests to the other brokers have ended. So the rest of the time is waited without it.
@@ -122,8 +125,20 @@ class SilenceWatch:
         self._silent_seconds = 0.0
         return True
 
+    def suspects(self) -> None:
+        """The next check is due after CONFIRM_SECONDS without a record."""
+        self._silent_seconds = self.check_after_seconds - CONFIRM_SECONDS
+
     def found_fault(self) -> None:
         self.check_after_seconds = min(2 * self.check_after_seconds, LONGEST_SILENT_SECONDS)
+
+
+class Sign(NamedTuple):
+    """A sign that the client does not work. `at`: the position in the partition, or the generation of the reader."""
+
+    fault: str
+    partition: Partition | None = None
+    at: int = 0
 
 
 class KafkaReader:
@@ -136,6 +151,7 @@ class KafkaReader:
         self._watch = watch or SilenceWatch()
         self._consumer: Any = None
         self._listener = AssignmentListener(0)
+        self._suspected: frozenset[Sign] = frozenset()
         self._uncommitted: dict[Any, Any] = {}
         self._committed_at = float("-inf")
 
@@ -254,30 +270,38 @@ class KafkaReader:
             close_quietly(lambda: consumer.close(autocommit=False, timeout_ms=LEAVE_SECONDS * 1000))
 
     def _check_client(self) -> None:
-        """Close the client if it has not finished a rebalance, or if it returns none of the records that wait.
+        """Close the client if two checks in turn find the same sign of a fault. Raises LogUnavailable then.
+
+        Raises LogUnavailable also if no broker answers. Then the client stays open: its request to leave the group
+        would reach no broker, so the group would wait until its session times out.
+        """
+        signs = self._signs_of_fault()
+        confirmed = signs & self._suspected
+        self._suspected = frozenset() if confirmed else signs
+        if confirmed:
+            self._watch.found_fault()
+            self._leave()
+            raise LogUnavailable(min(confirmed).fault)
+        if signs:
+            self._watch.suspects()
+
+    def _signs_of_fault(self) -> frozenset[Sign]:
+        """Whether a rebalance has not finished, and which partitions have records that the client does not return.
 
         If a rebalance that a metadata change triggered does not finish within one poll, the client never finishes it:
         it reports no assignment to the listener, and no error. After an outage, the client can stop fetching for ever.
-
-        Raises LogUnavailable for such a client, and also if no broker answers. If no broker answers, the client stays
-        open: its request to leave the group would reach no broker, so the group would wait until its session times out.
         """
         assigned = {Partition(one.topic, one.partition) for one in self._consumer.assignment()}
         if assigned != self.assignment():
             self._log.partitions(self._topics)  # raises LogUnavailable if no broker answers
-            fault = "the client has not finished a rebalance"
-        elif self._has_records_waiting():
-            fault = "the client brings none of the records that wait"
-        else:
-            return
-        self._watch.found_fault()
-        self._leave()
-        raise LogUnavailable(fault)
-
-    def _has_records_waiting(self) -> bool:
+            return frozenset({Sign("the client has not finished a rebalance", at=self.generation)})
         positions = self._positions()
         offsets = self._log.partition_offsets(self.group, positions)
-        return any(positions[partition] < one.end for partition, one in offsets.items())
+        return frozenset(
+            Sign("the client brings none of the records that wait", partition, positions[partition])
+            for partition, one in offsets.items()
+            if positions[partition] < one.end
+        )
 
     def _positions(self) -> dict[Partition, int]:
         """The client's position in each partition that is not paused."""

@@ -47,7 +47,7 @@ class Member(Hooks):
         self.log = fleet.new_log(**client)
         self.metrics = Recorder({fleet.shop: 60.0}, "0", fleet.clock)
         self.assignments: list[tuple[frozenset[Partition], dict[Partition, OffsetMismatch]]] = []
-        self.troubles: list[str] = []
+        self.troubles: list[LogUnavailable | StoreUnavailable] = []
         self.records = 0
         self.results: list[str] = []
         self.crash: BaseException | None = None
@@ -75,7 +75,7 @@ class Member(Hooks):
             try:
                 self.consumer.turn(0.1)
             except (LogUnavailable, StoreUnavailable) as error:
-                self.troubles.append(type(error).__name__)
+                self.troubles.append(error)
                 self._stop.wait(0.2)
             except BaseException as error:
                 self.crash = error

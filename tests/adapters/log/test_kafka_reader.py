@@ -5,7 +5,7 @@ test_contract.py tests the properties of every log, tests/system/test_kafka_cons
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Mapping
 from types import SimpleNamespace
 from typing import Any
 from uuid import uuid4
@@ -22,6 +22,7 @@ from adapters.engines.kafka import create_topics
 from adapters.errors import LogUnavailable, RecordUnreadable
 from adapters.log import kafka_reader
 from adapters.log.kafka_reader import (
+    CONFIRM_SECONDS,
     LONGEST_SILENT_SECONDS,
     SILENT_SECONDS,
     SPINNING_CPU_SECONDS,
@@ -33,7 +34,7 @@ from adapters.log.kafka_reader import (
     poll_in_slices,
     unreadable_record,
 )
-from adapters.ports import NewRecord, Partition
+from adapters.ports import NewRecord, Partition, PartitionOffsets
 from tests.adapters.log.kafka_rig import FAST, PATIENCE_SECONDS, MakeLog, Reading, RecordingLog, create_topic
 from tests.engines import MakeTopics
 
@@ -69,6 +70,13 @@ def test_a_check_is_due_after_some_seconds_without_a_record() -> None:
     assert not watch.is_check_due(records=0, seconds=SILENT_SECONDS), "the time counts from the last check"
     assert not watch.is_check_due(records=1, seconds=1.0)
     assert not watch.is_check_due(records=0, seconds=SILENT_SECONDS), "the time counts from the last record"
+
+
+def test_a_suspicion_is_checked_after_another_second_without_a_record() -> None:
+    watch = SilenceWatch()
+    watch.suspects()
+    assert not watch.is_check_due(records=0, seconds=CONFIRM_SECONDS)
+    assert watch.is_check_due(records=0, seconds=0.1)
 
 
 def test_each_check_after_a_fault_comes_later_until_records_come() -> None:
@@ -405,6 +413,29 @@ def test_a_client_that_brings_no_waiting_records_is_noticed(reading: Reading) ->
     assert reading.values(reader, b"1") == [b"1"]
     assert reading.client is not stuck
     assert watch.check_after_seconds == SILENT_SECONDS
+
+
+def test_a_record_that_is_published_during_a_check_is_no_fault(
+    reading: Reading, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The poll before the check could not return this record. So the client works, and stays."""
+    watch = SilenceWatch()
+    reader = reading.reader(watch=watch)
+    settled(reading, reader)
+    client = reading.client
+    published: list[bytes] = []
+    ask = reading.log.partition_offsets
+
+    def publish_and_ask(group: str, partitions: Collection[Partition]) -> Mapping[Partition, PartitionOffsets]:
+        if partitions and not published:
+            published.append(b"1")
+            reading.publish(b"1")
+        return ask(group, partitions)
+
+    monkeypatch.setattr(reading.log, "partition_offsets", publish_and_ask)
+    watch.check_after_seconds = 0.2
+    assert reading.values(reader, b"1") == published == [b"1"]
+    assert reading.client is client
 
 
 def test_records_of_an_aborted_transaction_are_not_read(
