@@ -10,22 +10,19 @@ from datetime import datetime
 from consumer.operations.instants import to_the_second
 from consumer.operations.lines import withdrawals_of
 from statemachine.before_shipment import PIECES
-from statemachine.commands import CommandKind, Policy
+from statemachine.commands import Policy
 from statemachine.facts import AFTER_SHIPPING, EPOCH, Facts, Line, Snapshot, Tracking, Withdrawn
-from statemachine.ids_in_text import named_in
-from statemachine.in_oms import is_confirmed_by_us, is_debited_after_shipping
+from statemachine.in_oms import is_confirmed_by_us
 from statemachine.other_values import LEFT_OUT, shown_since
 from statemachine.payloads import import_known, our_payloads, what_oms_got
 from statemachine.readings import (
     alive_parts,
     is_canceled_by_oms,
     is_sent,
-    lines_left_out,
-    mirakl_state,
-    ordered_pieces,
     parts_in_oms,
 )
 from statemachine.reason_of_order import Attention
+from statemachine.urgency_of_order import may_have_line
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,36 +58,11 @@ def shown_lines(facts: Facts) -> tuple[Line, ...]:
     return facts.snapshot.lines if facts.snapshot else ()
 
 
-def lines_named_in(one: Attention, facts: Facts) -> list[Line]:
-    """The lines of the order that the detail of the reason names, also those that the newest read leaves out."""
-    lines = (*shown_lines(facts), *lines_left_out(facts))
-    ids = named_in(one.detail, [line.id for line in lines])
-    return [line for line in lines if line.id in ids]
-
-
 def shown_between(facts: Facts, line: Line) -> str:
     """Which other numbers of pieces Mirakl showed since the OMS got the order."""
     values = [one for got in what_oms_got(facts)[:1] for one in shown_since(facts, PIECES + line.id, got, None)]
     shown = ", ".join("left it out" if one == LEFT_OUT else f"showed {one}" for one in values)
     return f", and {shown} since the import" if shown else ""
-
-
-def may_have_line(facts: Facts, line: Line) -> bool:
-    """Whether the OMS has this line or may have it, as far as the import and the OMS's reports tell."""
-    if is_canceled_by_oms(facts):
-        return False
-    got, held = what_oms_got(facts), {one for lines in parts_in_oms(facts).values() for one in lines}
-    if line.id in held or any(dict(one.items).get(line.id, 0) for one in got):
-        return True
-    if import_known(facts):
-        return not held and not any(one.items for one in got)
-    return any(one.kind == CommandKind.IMPORT for one in facts.attempts)
-
-
-def shipped_by_somebody_else(facts: Facts) -> bool:
-    """Whether Mirakl shows the order shipped, and no OR24 of ours and no word of a person stands behind that."""
-    is_shipped = mirakl_state(facts) in AFTER_SHIPPING or is_debited_after_shipping(facts)
-    return is_shipped and not is_confirmed_by_us(facts)
 
 
 def unsent_lines(facts: Facts) -> list[Line]:
@@ -101,13 +73,6 @@ def unsent_lines(facts: Facts) -> list[Line]:
 def others_to_send(facts: Facts, lines: Collection[Line]) -> list[Line]:
     """The lines beside these of which the OMS did not report all sent, though they are to be sent."""
     return [line for line in unsent_lines(facts) if line not in lines]
-
-
-def taken_back_since(facts: Facts, line: Line) -> int:
-    """How many pieces fewer of the line are to be sent than went to the OMS. 0: none, or it is not known."""
-    ordered = ordered_pieces(facts, line)
-    went = [dict(one.items).get(line.id, 0) for one in what_oms_got(facts)]
-    return max(0, max(went, default=0) - ordered) if ordered is not None else 0
 
 
 def is_marked_by_us(facts: Facts, line: Line) -> bool:

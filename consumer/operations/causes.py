@@ -12,14 +12,7 @@ from typing import Final
 
 from adapters.store.journal import JournalRow
 from adapters.store.orders import OrderRow
-from consumer.operations.cases import (
-    Case,
-    is_marked_by_us,
-    lines_named_in,
-    others_to_send,
-    taken_back_since,
-    unsent_lines,
-)
+from consumer.operations.cases import Case, is_marked_by_us, others_to_send, unsent_lines
 from consumer.operations.causes_before_import import code_in_words
 from consumer.operations.causes_of_orders import cause_of_order
 from consumer.operations.cures_of_calls import CURES_OF_CALLS, NOT_ASKED, cure_of_call
@@ -39,6 +32,7 @@ from statemachine.reasons import Reason
 from statemachine.settled import says_unclear
 from statemachine.stops import is_unpaid_again
 from statemachine.troubles import is_released, messages_waited_until, troubles_of
+from statemachine.urgency_of_order import lines_named_in, taken_back_since
 
 
 @dataclass(frozen=True, slots=True)

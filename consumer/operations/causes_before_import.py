@@ -11,7 +11,6 @@ from consumer.operations.cases import (
     imported_at,
     in_pieces,
     joined,
-    lines_named_in,
     mirakl_shows,
     moment,
     named,
@@ -29,6 +28,7 @@ from statemachine.payloads import what_oms_got
 from statemachine.readings import last_decision, unknown_skus
 from statemachine.reasons import Reason
 from statemachine.troubles import MESSAGES, NO_MESSAGE
+from statemachine.urgency_of_order import lines_named_in
 
 
 def _unknown_state(case: Case) -> str:

@@ -13,18 +13,15 @@ from consumer.operations.cases import (
     in_pieces,
     is_marked_by_us,
     joined,
-    lines_named_in,
     mirakl_shows,
     moment,
     named,
     oms_order,
     orders_in_oms,
     pieces_in_words,
-    shipped_by_somebody_else,
     shown_between,
     shown_lines,
     state_of_line,
-    taken_back_since,
     tracking_in_words,
     trackings_sent,
     unsent_lines,
@@ -55,6 +52,7 @@ from statemachine.readings import (
 from statemachine.reasons import Reason
 from statemachine.settled import settled_pieces
 from statemachine.trackings import best_tracking
+from statemachine.urgency_of_order import lines_named_in, shipped_by_somebody_else, taken_back_since
 
 
 def cause_of_order(case: Case) -> str:

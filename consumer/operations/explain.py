@@ -14,7 +14,6 @@ from adapters.store.journal import JournalRow
 from adapters.store.orders import OrderRow
 from adapters.store.shops import ShopRow
 from consumer.operations.calls import what_it_does
-from consumer.operations.cases import shipped_by_somebody_else
 from consumer.operations.causes import AttentionReason, attention_reasons, last_result
 from consumer.operations.cures_of_calls import NOT_ASKED
 from consumer.operations.history import Period, periods
@@ -49,6 +48,7 @@ from statemachine.reasons import Reason
 from statemachine.states import State
 from statemachine.table import TABLE
 from statemachine.urgency import EndsBy
+from statemachine.urgency_of_order import shipped_by_somebody_else
 
 _MEANING_OF_EDGE: Final = {(edge.source, edge.target): edge.means for edge in TABLE}
 

@@ -15,15 +15,10 @@ from adapters.store import orders as order_rows
 from adapters.store.orders import OrderRow
 from adapters.store.transaction import Store
 from consumer.names import unnamed
-from consumer.operations.cases import lines_named_in, may_have_line, shipped_by_somebody_else, taken_back_since
 from statemachine.commands import Policy
 from statemachine.deadlines import next_deadline
-from statemachine.facts import Facts
-from statemachine.payloads import may_be_in_oms
-from statemachine.reason_of_order import Attention
-from statemachine.reasons import Reason
-from statemachine.stops import is_unpaid_again
 from statemachine.urgency import Urgency
+from statemachine.urgency_of_order import urgency_of
 
 #: More orders than this are not looked up one by one.
 MANY: Final = 1_000
@@ -137,34 +132,10 @@ def listed(row: OrderRow, policy: Policy, reasons: Collection[str] = ()) -> List
     """What the list says of an order. `reasons`: only these count for `since` and `urgency`; empty: all."""
     asked = [one for one in row.attention if not reasons or one.reason in reasons]
     since = min((one.since for one in asked), default=None)
-    urgency = min((_urgency(one, row) for one in asked), key=_rank, default=None)
+    facts = None if row.quarantine else row.facts
+    urgency = min((urgency_of(one, facts) for one in asked), key=_rank, default=None)
     deadline = None if row.quarantine else next_deadline(row.facts, policy)  # its deadlines may be what raises
     return Listed(row, since, deadline, urgency)
-
-
-def _urgency(one: Attention, row: OrderRow) -> Urgency:
-    """When a person has to act on the reason. The facts of a quarantined order are not asked."""
-    in_oms = one.about.urgency_in_oms
-    return in_oms if in_oms and not row.quarantine and _are_made(one, row.facts) else one.about.urgency
-
-
-def _are_made(one: Attention, facts: Facts) -> bool:
-    """Whether the OMS has, or may have, the lines that the reason names. Of a reason that names none: whether the OMS
-    has the order or may have it, or goods of it have left.
-
-    Of `foreign_tracking`: whether somebody else reported the shipment. Then a second parcel may be on its way. Of
-    `sent_before_shipping`: whether Mirakl waits for the money again; of `quantity_exceeds_order`: whether it took the
-    pieces back that left. Then the parcel has to be stopped.
-    """
-    if one.reason is Reason.FOREIGN_TRACKING:
-        return shipped_by_somebody_else(facts)
-    if one.reason is Reason.QUANTITY_EXCEEDS_ORDER:
-        return any(taken_back_since(facts, line) for line in lines_named_in(one, facts))
-    if one.reason is Reason.SENT_BEFORE_SHIPPING:
-        return is_unpaid_again(facts)
-    if lines := lines_named_in(one, facts):
-        return may_be_in_oms(facts) and any(may_have_line(facts, line) for line in lines)
-    return may_be_in_oms(facts) or bool(facts.dispatches)
 
 
 def summary_of(row: OrderRow, policy: Policy) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from adapters.store.commands import CommandRow
 from adapters.store.orders import OrderRow
 from adapters.store.shops import ShopRow
 from consumer.operations.calls import what_it_does
-from consumer.operations.cases import lines_named_in, others_to_send, tracking_in_words
+from consumer.operations.cases import others_to_send, tracking_in_words
 from consumer.operations.explain import oms_goes_on
 from consumer.operations.outside import answer_awaited, canceled_in_oms, money_awaited
 from consumer.operations.stops import what_ends
@@ -23,6 +23,7 @@ from statemachine.reasons import Reason
 from statemachine.states import State
 from statemachine.trackings import best_tracking
 from statemachine.urgency import EndsBy
+from statemachine.urgency_of_order import lines_named_in
 
 
 def question(

@@ -1,0 +1,69 @@
+"""When a person has to act on a reason of an order, and what that rests on: what the OMS has, and who shipped."""
+
+from statemachine.commands import CommandKind
+from statemachine.facts import AFTER_SHIPPING, Facts, Line
+from statemachine.ids_in_text import named_in
+from statemachine.in_oms import is_confirmed_by_us, is_debited_after_shipping
+from statemachine.payloads import import_known, may_be_in_oms, what_oms_got
+from statemachine.readings import is_canceled_by_oms, lines_left_out, mirakl_state, ordered_pieces, parts_in_oms
+from statemachine.reason_of_order import Attention
+from statemachine.reasons import Reason
+from statemachine.stops import is_unpaid_again
+from statemachine.urgency import Urgency
+
+
+def urgency_of(one: Attention, facts: Facts | None) -> Urgency:
+    """When a person has to act on the reason. `facts` None: they cannot be asked, as those of a quarantined order."""
+    in_oms = one.about.urgency_in_oms
+    return in_oms if in_oms and facts is not None and _are_made(one, facts) else one.about.urgency
+
+
+def _are_made(one: Attention, facts: Facts) -> bool:
+    """Whether the OMS has, or may have, the lines that the reason names. Of a reason that names none: whether the OMS
+    has the order or may have it, or goods of it have left.
+
+    Of `foreign_tracking`: whether somebody else reported the shipment. Then a second parcel may be on its way. Of
+    `sent_before_shipping`: whether Mirakl waits for the money again; of `quantity_exceeds_order`: whether it took the
+    pieces back that left. Then the parcel has to be stopped.
+    """
+    if one.reason is Reason.FOREIGN_TRACKING:
+        return shipped_by_somebody_else(facts)
+    if one.reason is Reason.QUANTITY_EXCEEDS_ORDER:
+        return any(taken_back_since(facts, line) for line in lines_named_in(one, facts))
+    if one.reason is Reason.SENT_BEFORE_SHIPPING:
+        return is_unpaid_again(facts)
+    if lines := lines_named_in(one, facts):
+        return may_be_in_oms(facts) and any(may_have_line(facts, line) for line in lines)
+    return may_be_in_oms(facts) or bool(facts.dispatches)
+
+
+def lines_named_in(one: Attention, facts: Facts) -> list[Line]:
+    """The lines of the order that the detail of the reason names, also those that the newest read leaves out."""
+    lines = (*(facts.snapshot.lines if facts.snapshot else ()), *lines_left_out(facts))
+    ids = named_in(one.detail, [line.id for line in lines])
+    return [line for line in lines if line.id in ids]
+
+
+def may_have_line(facts: Facts, line: Line) -> bool:
+    """Whether the OMS has this line or may have it, as far as the import and the OMS's reports tell."""
+    if is_canceled_by_oms(facts):
+        return False
+    got, held = what_oms_got(facts), {one for lines in parts_in_oms(facts).values() for one in lines}
+    if line.id in held or any(dict(one.items).get(line.id, 0) for one in got):
+        return True
+    if import_known(facts):
+        return not held and not any(one.items for one in got)
+    return any(one.kind == CommandKind.IMPORT for one in facts.attempts)
+
+
+def shipped_by_somebody_else(facts: Facts) -> bool:
+    """Whether Mirakl shows the order shipped, and no OR24 of ours and no word of a person stands behind that."""
+    is_shipped = mirakl_state(facts) in AFTER_SHIPPING or is_debited_after_shipping(facts)
+    return is_shipped and not is_confirmed_by_us(facts)
+
+
+def taken_back_since(facts: Facts, line: Line) -> int:
+    """How many pieces fewer of the line are to be sent than went to the OMS. 0: none, or it is not known."""
+    ordered = ordered_pieces(facts, line)
+    went = [dict(one.items).get(line.id, 0) for one in what_oms_got(facts)]
+    return max(0, max(went, default=0) - ordered) if ordered is not None else 0
