@@ -53,25 +53,33 @@ def secret(key: str, path: Path) -> Secret:
 
 
 def _watched(key: str, path: Path) -> Callable[[], str]:
-    """Return a function that returns the text of a file, read again when the file changes."""
+    """Return a function that returns the text of a file, read again when the file changes.
+
+    While the file is missing or unusable, it returns the last text, and logs one line: nobody would see before the next
+    start that a rotation failed.
+    """
     version: tuple[int, ...] = ()
     value = ""
+    is_empty = is_logged = False
 
     def read() -> str:
-        nonlocal version, value
+        nonlocal version, value, is_empty, is_logged
+        fault = ""
         try:
             found = path.stat()
             now = (found.st_mtime_ns, found.st_size, found.st_ino)
             if now != version:
                 refuse_to_open(found)
-                # A file that is being replaced may be empty for a moment. The old secret is used meanwhile.
-                value = path.read_text(encoding="utf-8").strip() or value
-                version = now
+                text = path.read_text(encoding="utf-8").strip()
+                version, value, is_empty = now, text or value, not text
         except (OSError, UnicodeDecodeError) as error:
-            if not value:
-                raise ConfigError(f"{key}: {path} {_unreadable(error)}") from error
-        if not value:
-            raise ConfigError(f"{key}: {path} is empty")
+            fault = _unreadable(error)
+        fault = fault or ("is empty" if is_empty else "")
+        if fault and not value:
+            raise ConfigError(f"{key}: {path} {fault}")
+        if fault and not is_logged:  # also if the file is only being replaced at this moment
+            _warn("secret_unreadable", key=key, what=f"{path} {fault}; the last secret is used")
+        is_logged = bool(fault)
         return value
 
     return read
@@ -147,13 +155,16 @@ def implausible(path: Path) -> list[str]:
 
 def warn_of_implausible_secrets(settings: Settings) -> None:
     """Log what is probably wrong with the files of callback secrets, at the start of a process."""
-    import structlog  # noqa: PLC0415 - it takes time, and commands that only read the store log nothing
-
-    log = structlog.get_logger("orderflow")
     for name, shop in settings.shops.items():
         path = shop.oms.callback_secret_file
         for what in implausible(path) if path else ():
-            log.warning("callback_secret_implausible", shop=name, what=what)
+            _warn("callback_secret_implausible", shop=name, what=what)
+
+
+def _warn(event: str, **values: str) -> None:
+    import structlog  # noqa: PLC0415 - it takes time, and commands that only read the store log nothing
+
+    structlog.get_logger("orderflow").warning(event, **values)
 
 
 def check_callback_secrets(secrets: Mapping[str, "ShopSecrets"]) -> None:

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from structlog.testing import capture_logs
 
 from adapters.errors import ConfigError
 from consumer.secrets import callback_secrets, implausible, secret
@@ -37,14 +38,22 @@ def test_a_changed_file_is_read_again(tmp_path: Path) -> None:
     assert read() == "new"
 
 
-def test_the_old_secret_holds_while_its_file_is_empty_or_missing(tmp_path: Path) -> None:
+def test_the_old_secret_holds_while_its_file_is_empty_or_missing_and_one_line_says_so(tmp_path: Path) -> None:
     path = tmp_path / "key"
-    path.write_text("old\n", encoding="utf-8")
-    read = secret("key", path)
-    rotate(path, "")
-    assert read() == "old"
-    path.unlink()
-    assert read() == "old"
+    path.write_text("s3cr3t-1\n", encoding="utf-8")
+    read = secret("shops.alpha.api_key_file", path)
+    with capture_logs() as logged:
+        rotate(path, "")
+        assert [read(), read()] == ["s3cr3t-1"] * 2
+        rotate(path, "s3cr3t-2")
+        assert read() == "s3cr3t-2"
+        path.unlink()
+        assert [read(), read()] == ["s3cr3t-2"] * 2
+    assert [line["event"] for line in logged] == ["secret_unreadable"] * 2, "one line each time that it begins"
+    assert [line["key"] for line in logged] == ["shops.alpha.api_key_file"] * 2
+    assert f"{path} is empty; the last secret is used" in logged[0]["what"]
+    assert f"{path} is missing" in logged[1]["what"]
+    assert "s3cr3t" not in str(logged)
 
 
 @pytest.mark.parametrize("replace", [os.mkfifo, Path.mkdir, lambda path: path.write_bytes(b"n" * (64 * 1024 + 1))])
