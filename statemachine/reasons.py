@@ -97,6 +97,11 @@ REASONS: Final[Mapping[Reason, About]] = {
         "if Mirakl has a new one.",
         holds=_EVERY,
         ends_by=EndsBy.FACT,
+        cure_when_sent=(
+            "Mirakl is told nothing of it until a read shows a state that this version knows. Look at the order in "
+            "Mirakl's portal: if it waits for the shipment there, mark it shipped; if it is canceled, stop the parcel "
+            "or arrange its return. Upgrade orderflow if Mirakl has a new state."
+        ),
     ),
     Reason.NEEDS_DECISION: About(
         "a person has to decide whether the order is accepted",
@@ -438,15 +443,17 @@ REASONS: Final[Mapping[Reason, About]] = {
         holds=_EVERY,
         urgency=Urgency.NOW,
         cure_when_sent=(
-            "Look for the order in Mirakl's portal, and ask the operator who pays for the goods. Then `orders "
-            "settle ORDER --reason WHY`."
+            "Look for the order in Mirakl's portal. If it is gone, stop the parcel or arrange its return, and ask the "
+            "operator who pays for the goods. Then `orders settle ORDER --reason WHY`."
         ),
     ),
     Reason.UNKNOWN_TO_MIRAKL: About(
         "the OMS reported on the order longer ago than `gone_after_hours`, and no read has shown it at Mirakl",
-        "Look for the order in the OMS. If it is of another sales channel, or has a wrong external_ref, `orders settle "
-        "ORDER --reason WHY`; the setting `other_channels = true` ends the reason for all such orders. It clears when "
-        "a read shows the order.",
+        "Look for the order in the OMS. If it is of another sales channel, `orders settle ORDER --reason WHY`; the "
+        "setting `other_channels = true` ends the reason for all such orders. If its external_ref is wrong, correct "
+        "it there, so that its next report reaches the right order; if its goods have left, make the decision `sent` "
+        "about the right order too, which still waits for them. Only then settle this one. It clears when a read "
+        "shows the order.",
     ),
     Reason.ACCEPTANCE_DUE: About(
         "Mirakl waits for the seller's decision until the time shown, and that is near or over",
@@ -456,7 +463,8 @@ REASONS: Final[Mapping[Reason, About]] = {
     ),
     Reason.PAYMENT_LATE: About(
         "Mirakl has waited for the customer's money longer than usual: since before the time shown",
-        "Do not make the goods. No call of ours hastens the payment: ask the marketplace's operator if it stays so.",
+        "Do not make the goods before the customer has paid, but where Mirakl debits after a shipment "
+        "(PAY_ON_SHIPMENT). No call of ours hastens the payment: ask the marketplace's operator if it stays so.",
         ends_by=EndsBy.FACT,
         urgency=Urgency.WAITS,
         cure_when_sent=(
@@ -466,8 +474,8 @@ REASONS: Final[Mapping[Reason, About]] = {
     Reason.RETRYING: About(
         "a call keeps failing and is tried again",
         "Look at the remote, and at its words in `orders show ORDER --received`. It clears when the call succeeds; "
-        "`orders retry ORDER --reason WHY` tries at once. An order whose tracking cannot be sent is marked shipped "
-        "without it after a while.",
+        "`orders retry ORDER --reason WHY` tries at once. If a person did it by hand, `orders handled ORDER --reason "
+        "WHY`. An order whose tracking cannot be sent is marked shipped without it after a while.",
         ends_by=EndsBy.FACT,
         detail="the operation and the remote's code (`resting`: the call is not made, because its operation fails for "
         "other orders)",

@@ -121,8 +121,10 @@ def print_explanation(session: Session, row: OrderRow, as_json: bool = False) ->
         return
     note_no_worker(session)
     pairs = _state(found, row, policy) | external_ref
+    names = [one.reason for one in found.attention]
     for number, one in enumerate(found.attention, start=1):
-        pairs[f"attention {number}"] = f"{one.reason}, since {cell(one.since)} UTC"
+        name = f"{one.reason}{_of_call(one)}" if names.count(one.reason) > 1 else one.reason
+        pairs[f"attention {number}"] = f"{name}, since {cell(one.since)} UTC"
         pairs[f"  meaning {number}"] = one.meaning
         pairs |= {f"  cause {number}": one.cause} if one.cause else {}
         pairs[f"  cure {number}"] = one.cure
@@ -131,6 +133,12 @@ def print_explanation(session: Session, row: OrderRow, as_json: bool = False) ->
     if changed:
         typer.echo(f"\n{_CHANGED}")
         print_rows(_without_empty(_shown(changed)))
+
+
+def _of_call(one: AttentionReason) -> str:
+    """The call that the reason is about, in brackets. Empty: it is about none."""
+    found = re.match(r"(\w+)#\d", one.detail)
+    return f" ({found[1]})" if found else ""
 
 
 def _ended(one: Period) -> str:

@@ -3,6 +3,7 @@
 from statemachine.canceled_by_oms import canceled_and_to_be_sent
 from statemachine.commands import CommandKey, CommandKind, Policy
 from statemachine.facts import DecisionKind, Facts, Tracking
+from statemachine.missing import is_gone
 from statemachine.readings import answers_of_lines
 from statemachine.trackings import best_tracking
 from statemachine.troubles import MESSAGES, imports_without_messages, troubles_of
@@ -19,11 +20,16 @@ def what_it_does(call: CommandKey, facts: Facts, policy: Policy) -> str:
                 return f"M11 reads the messages again, and only if they can be read, {brings}"
             return brings
         case CommandKind.TRACK:
-            return f"OR23 gives Mirakl {_tracking(best_tracking(facts))}"
+            return f"OR23 gives Mirakl {_tracking(best_tracking(facts))}{_if_gone(facts, policy)}"
         case CommandKind.CONFIRM:
             canceled = ", ".join(canceled_and_to_be_sent(facts))
             also = f", also {canceled}, which the OMS canceled" if canceled else ""
-            return f"OR24 tells Mirakl that the order is shipped{also}"
+            return f"OR24 tells Mirakl that the order is shipped{also}{_if_gone(facts, policy)}"
+
+
+def _if_gone(facts: Facts, policy: Policy) -> str:
+    """A remark on a call for an order that Mirakl does not show any more. Else empty."""
+    return ", which fails unless Mirakl has the order after all" if is_gone(facts, policy) else ""
 
 
 def _needs_messages(call: CommandKey, facts: Facts, policy: Policy) -> bool:

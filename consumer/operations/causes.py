@@ -17,13 +17,13 @@ from consumer.operations.causes_before_import import code_in_words
 from consumer.operations.causes_of_orders import cause_of_order
 from consumer.operations.cures_of_calls import CURES_OF_CALLS, NOT_ASKED, cure_of_call
 from consumer.operations.instants import to_the_second
-from consumer.operations.outside import disproved_by_read
+from consumer.operations.outside import disproved_by_read, yes_in_vain
 from consumer.operations.words import without_personal_data
 from statemachine.commands import CommandKey, CommandKind, Policy
 from statemachine.deadlines import has_come
 from statemachine.events import Event
 from statemachine.facts import VOUCHED, Answer, DecisionKind, Facts, GiveUp, Line, Rejection, Trouble, Withdrawn
-from statemachine.in_oms import has_left
+from statemachine.in_oms import has_left, is_debited_after_shipping
 from statemachine.payloads import import_known, our_payloads
 from statemachine.plan import needed
 from statemachine.readings import all_sent, is_canceled_by_oms, is_ended_everywhere, unknown_skus
@@ -77,6 +77,8 @@ def _cause(
     match one.reason:
         case Reason.RETRYING:
             found = _cause_of_trouble(one, facts, policy, bodies)
+        case Reason.NOT_APPLIED if key := _key(one, facts, policy):
+            found = yes_in_vain(facts, key.kind, key.carries)
         case _ if key := _key(one, facts, policy):
             # The detail names the next round: the last one ended without success.
             found = _cause_of_call(replace(key, round=key.round - 1), facts, journal, bodies)
@@ -216,6 +218,12 @@ _CURE_OF_REST_WITHDRAWN: Final = (
     "WHY`. If not, ask the OMS when the rest of them leaves, or enter it there."
 )
 
+#: What to do about a payment that is late where the customer pays for a shipment that was made.
+_CURE_OF_LATE_AFTER_SHIPMENT: Final = (
+    "Mirakl debits the customer for what is shipped, so what is still to be sent is made and sent all the same. No "
+    "call of ours hastens the payment: ask the marketplace's operator if it stays so."
+)
+
 #: What to do about some lines that somebody else shipped, of an order of which the OMS has to send others.
 _CURE_OF_LINES_ELSEWHERE: Final = (
     "If these lines have not left the OMS, stop only them there: the other lines are still to be made, so the OMS's "
@@ -242,6 +250,7 @@ CURES_OF_CASES: Final = (
     _CURE_OF_PIECES_TAKEN_BACK,
     _CURE_OF_REST_WITHDRAWN,
     _CURE_OF_LINES_ELSEWHERE,
+    _CURE_OF_LATE_AFTER_SHIPMENT,
 )
 #: Reasons whose cure is to stop lines in the OMS.
 _STOP_LINES: Final = (Reason.LINES_CANCELED_AFTER_IMPORT, Reason.WITHDRAWN_AFTER_IMPORT)
@@ -251,7 +260,7 @@ def cure(one: Attention, order: OrderRow, policy: Policy | None = None) -> str:
     """What to do. Its commands can be pasted: they name this order, and a settle names this reason."""
     text = one.about.cure_when_sent if _has_left(one, order.facts) else ""
     cure_of = one.about.cure
-    if of_call := cure_of_call(one, order):
+    if of_call := cure_of_call(one, order, policy):
         cure_of = of_call
     elif one.reason in _STOP_LINES and _is_ended_in_oms(one, order.facts):
         cure_of = _CURE_OF_ENDED_IN_OMS
@@ -263,7 +272,7 @@ def cure(one: Attention, order: OrderRow, policy: Policy | None = None) -> str:
         cure_of = _cure_of_unknown_skus(order.facts, policy) or cure_of
     else:
         cure_of = _cure_of_goods(one, order.facts) or cure_of
-    named = (f"The goods have left. {text}" if text else cure_of).replace(
+    named = (_first(one, order) + (f"The goods have left. {text}" if text else cure_of)).replace(
         "orders settle ORDER --reason", f"orders settle ORDER --only {one.reason} --reason"
     )
     named = named.replace("orders release ORDER --reason", f"orders release ORDER --only {one.reason} --reason")
@@ -271,6 +280,33 @@ def cure(one: Attention, order: OrderRow, policy: Policy | None = None) -> str:
         named = named.replace("orders handled ORDER --reason", f"orders handled ORDER --call {one.command} --reason")
     named = named.replace("`orders ", "`orderflow orders ")
     return named.replace(" ORDER", f" {shlex.quote(order.order_id)} --shop {shlex.quote(order.shop)}")
+
+
+#: Reasons whose cure is to change in the OMS what it makes, or to give it something for that.
+_CHANGE_IN_OMS: Final = (
+    Reason.CHANGED_AFTER_IMPORT,
+    Reason.MESSAGE_AFTER_IMPORT,
+    Reason.ATTACHMENT,
+    Reason.MESSAGES_NOT_FOUND,
+    Reason.LINES_NOT_IMPORTED,
+)
+#: Reasons whose cure is to stop goods in the OMS.
+_STOP_IN_OMS: Final = (
+    Reason.SHIPPED_ELSEWHERE,
+    Reason.WITHDRAWN_AFTER_IMPORT,
+    Reason.GONE_FROM_MIRAKL,
+    Reason.NOT_OURS_TO_SHIP,
+    Reason.LINES_CANCELED_AFTER_IMPORT,
+    Reason.LINE_INCIDENT,
+)
+
+
+def _first(one: Attention, order: OrderRow) -> str:
+    """Which other reasons of the order come before this one: what is stopped in the OMS need not be changed there."""
+    if one.reason not in _CHANGE_IN_OMS or all_sent(order.facts):
+        return ""
+    stops = list(dict.fromkeys(str(other.reason) for other in order.attention if other.reason in _STOP_IN_OMS))
+    return f"First see to {' and '.join(stops)}: what is stopped in the OMS is not made. " if stops else ""
 
 
 def _cure_of_goods(one: Attention, facts: Facts) -> str:
@@ -281,6 +317,8 @@ def _cure_of_goods(one: Attention, facts: Facts) -> str:
             return _CURE_OF_VOUCHED_TOO_EARLY
         case Reason.SENT_BEFORE_SHIPPING if is_unpaid_again(facts):
             return _CURE_OF_UNPAID_AGAIN
+        case Reason.PAYMENT_LATE if is_debited_after_shipping(facts):
+            return _CURE_OF_LATE_AFTER_SHIPMENT
         case Reason.PARTLY_SENT if any(line.withdrawn is Withdrawn.PART for line in unsent_lines(facts)):
             return _CURE_OF_REST_WITHDRAWN
     return _cure_of_lines(one.reason, lines_named_in(one, facts), facts)

@@ -3,8 +3,9 @@
 from typing import Final
 
 from adapters.store.orders import OrderRow
-from statemachine.commands import CommandKind
+from statemachine.commands import CommandKind, Policy
 from statemachine.facts import Facts
+from statemachine.missing import is_gone
 from statemachine.payloads import may_be_in_oms
 from statemachine.reason_of_order import Attention
 from statemachine.reasons import Reason
@@ -50,6 +51,12 @@ _CURE_OF_NOT_ASKED: Final = (
     "external_ref that `orders explain ORDER` shows, then `orders handled ORDER --reason WHY`."
 )
 
+#: What to do about a call for an order that Mirakl does not show any more, and of which a person settled that.
+_CURE_OF_GONE: Final = (
+    "Mirakl does not show the order any more, so this call can only succeed if Mirakl has it after all: ask the "
+    "operator. If it is gone, `orders handled ORDER --reason WHY` ends the tries."
+)
+
 #: The cures of this module.
 CURES_OF_CALLS: Final = (
     _CURE_OF_IMPORT_GIVEN_UP,
@@ -57,13 +64,16 @@ CURES_OF_CALLS: Final = (
     _CURE_OF_MESSAGES_RELEASED,
     _CURE_OF_LATE_TRACKING,
     _CURE_OF_NOT_ASKED,
+    _CURE_OF_GONE,
 )
 
 
-def cure_of_call(one: Attention, order: OrderRow) -> str:
+def cure_of_call(one: Attention, order: OrderRow, policy: Policy | None) -> str:
     """What to do about a call of this order. Empty: the cure of the reason says it, or the reason is about no call."""
     facts = order.facts
     match one.reason, one.command:
+        case _, CommandKind.TRACK | CommandKind.CONFIRM if policy is not None and is_gone(facts, policy):
+            return _CURE_OF_GONE
         case Reason.GAVE_UP, CommandKind.IMPORT:
             return _CURE_OF_IMPORT_GIVEN_UP
         case Reason.IMPORT_REJECTED, _ if _was_not_asked(facts):

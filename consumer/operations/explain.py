@@ -24,6 +24,7 @@ from consumer.operations.outside import (
     gone_and_settled,
     money_awaited,
     settled_and_open,
+    unknown_and_settled,
 )
 from consumer.operations.stops import stopping, what_follows, who_ends
 from consumer.operations.timeline import what_happened
@@ -314,7 +315,12 @@ def _proof(facts: Facts, now: datetime) -> str:
 
 
 def _new(facts: Facts) -> str:
-    return "Mirakl, which still checks it" if mirakl_state(facts) == "STAGING" else "the first read of its state"
+    if mirakl_state(facts) == "STAGING":
+        return "Mirakl, which still checks it"
+    if facts.newest is None and facts.statuses:
+        never = "the first read that shows it at Mirakl; until now only the OMS reports on it"
+        return unknown_and_settled(facts) or never
+    return "the first read of its state"
 
 
 def _waiting_acceptance(facts: Facts, policy: Policy) -> str:
@@ -391,8 +397,18 @@ def _dispatched(order: OrderRow) -> str:
 
 
 def _shipped(facts: Facts) -> str:
-    debits = mirakl_state(facts) in DEBIT
-    return "a read showed it shipped, and Mirakl debits the customer" if debits else "Mirakl shows it shipped"
+    shown = mirakl_state(facts)
+    if shown in DEBIT:
+        return "a read showed it shipped, and Mirakl debits the customer"
+    return f"Mirakl shows it {_LATER.get(shown, 'shipped')}"
+
+
+#: What Mirakl shows of a parcel that is at the customer's, or nearly.
+_LATER: Final = {
+    "TO_COLLECT": "ready for the customer to collect (TO_COLLECT)",
+    "RECEIVED": "received by the customer (RECEIVED)",
+    "CLOSED": "received by the customer and closed (CLOSED)",
+}
 
 
 def _is_partly_sent(order: OrderRow) -> bool:
@@ -406,6 +422,8 @@ def _happens_next(order: OrderRow, policy: Policy, now: datetime) -> str:
     calls = [_by_call(command, order, policy) for command in plan(order.facts, policy).due]
     if calls or stops:
         return "; ".join([*calls, *stops])
+    if unknown_and_settled(order.facts):
+        return "a read shows it at Mirakl after all; else nothing"
     if not order.state.is_final and gone_and_settled(order.facts, policy, order.attention):
         return "a read shows it at Mirakl again, or the OMS reports on it; else nothing"
     return _moves_next(order)

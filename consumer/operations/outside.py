@@ -2,6 +2,7 @@
 
 from collections.abc import Collection, Iterator
 
+from consumer.operations.cases import tracking_in_words
 from consumer.operations.instants import to_the_minute, to_the_second
 from statemachine.canceled_by_oms import canceled_and_to_be_sent
 from statemachine.commands import CommandKey, CommandKind, Policy
@@ -63,6 +64,14 @@ def gone_and_settled(facts: Facts, policy: Policy, attention: Collection[Attenti
     if until is None or has_come(facts, until):
         return said
     return f"{said}; when the deadline {to_the_minute(until)} is near, a person is asked again"
+
+
+def unknown_and_settled(facts: Facts) -> str:
+    """What an order waits for that only the OMS knows, after a person settled that. Empty: nobody did."""
+    decision = _settle(facts, Reason.UNKNOWN_TO_MIRAKL)
+    if decision is None or facts.newest is not None:
+        return ""
+    return f"nothing: no read has shown the order at Mirakl; {decision.who} settled that: {decision.why}"
 
 
 def canceled_in_oms(facts: Facts, policy: Policy, attention: Collection[Attention]) -> Iterator[str]:
@@ -137,6 +146,19 @@ def disproved_by_read(facts: Facts, kind: CommandKind, carries: str) -> str:
         return ""
     said = f"{handled.who} said at {to_the_second(handled.at)} that {kind.operation} was done by hand"
     return f"{said}, and the read of {to_the_second(snapshot.read_at)} does not show it"
+
+
+def yes_in_vain(facts: Facts, kind: CommandKind, carries: str) -> str:
+    """How often Mirakl said yes to this call, and what its newest read shows all the same."""
+    mine = (one for one in facts.answers if (one.kind, one.carries) == (kind, carries))
+    times = sorted(one.at for one in mine if _by_hand(facts, one) is None)
+    if not times or facts.snapshot is None:
+        return ""
+    shown = facts.snapshot.state if kind is not CommandKind.TRACK else tracking_in_words(facts.snapshot.tracking)
+    return (
+        f"Mirakl said yes to {kind.operation} ({kind}) {len(times)} times, the last time at "
+        f"{to_the_second(times[-1])}, and the read of {to_the_second(facts.snapshot.read_at)} still shows {shown}"
+    )
 
 
 def _by_hand(facts: Facts, answer: Answer) -> Decision | None:

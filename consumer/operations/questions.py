@@ -209,6 +209,7 @@ def _of_kind(
                 yield f"calls still wait because of {', '.join(dict.fromkeys(holding))}"
         case DecisionKind.SENT:
             yield from _of_sent(order.facts, before=before, after=after)
+            yield from _numbers_left_out(order.facts, new)
         case DecisionKind.HANDLED:
             yield from _of_handled(new, before=before, after=after)
         case DecisionKind.RETRY:
@@ -231,6 +232,18 @@ def _of_sent(facts: Facts, *, before: Plan, after: Plan) -> Iterator[str]:
     if staying := [str(one.reason) for one in after.attention if one.about.ends_by is EndsBy.SETTLE]:
         yield f"on the list until a settle: {', '.join(dict.fromkeys(staying))}"
     yield from _told_later(after)
+
+
+def _numbers_left_out(facts: Facts, new: Facts) -> Iterator[str]:
+    """The numbers of parcels that left before, and that Mirakl does not get beside the one that a person names."""
+    named = {one.tracking.bare_number for one in new.dispatches} - {""}
+    reported = {one.tracking.bare_number: one.tracking for one in facts.dispatches if one.tracking.bare_number}
+    others = [tracking_in_words(one) for number, one in sorted(reported.items()) if number not in named]
+    if named and others:
+        yield (
+            f"Mirakl has one number for an order: {', '.join(others)}, reported before, is left out, so write it to "
+            "the customer in Mirakl's portal if that parcel left too"
+        )
 
 
 def _told_later(after: Plan) -> Iterator[str]:

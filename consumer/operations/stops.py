@@ -71,7 +71,7 @@ def who_ends(one: Attention) -> str:
 def what_follows(order: OrderRow, policy: Policy, now: datetime) -> list[str]:
     """What ends each stop, and which calls are made then, if a person ends it now."""
     stops = stopping(order)
-    found = [_of_failed(one) for one in stops if _failed(one)]
+    found = [_of_failed(one, order, policy) for one in stops if _failed(one)]
     holds = [one for one in stops if not _failed(one)]
     if not holds:
         return found
@@ -93,12 +93,19 @@ def what_ends(one: Attention) -> str:
     return _COMMANDS[one.about.ends_by]
 
 
-def _of_failed(one: Attention) -> str:
+def _of_failed(one: Attention, order: OrderRow, policy: Policy) -> str:
+    """What makes a call once more that ended without success."""
     if one.reason == Reason.ALREADY_IN_OMS:
         return "after `orders settle`: the order counts as imported"
     kind = one.command
     call = f"{kind.operation} ({kind})" if kind else "the call"
+    if one.reason is Reason.SHIPMENT_REJECTED and _is_tracking_due(order.facts, policy):  # OR24 rests on the tracking
+        return f"then {call} is made once more"
     return f"{call} is not made again until `orders retry`{_NEW_ROUND.get((one.reason, kind), '')}"
+
+
+def _is_tracking_due(facts: Facts, policy: Policy) -> bool:
+    return any(one.kind is CommandKind.TRACK for one in plan(facts, policy).due)
 
 
 #: What makes a call once more that was refused or given up, beside a person (statemachine/plan.py: what it carries, and
