@@ -21,6 +21,14 @@ from tests.support import wait
 COMPOSE: Final[Any] = yaml.safe_load((ROOT / "compose.yaml").read_text())
 SERVICES: Final[dict[str, Any]] = COMPOSE["services"]
 OURS: Final = {name: one for name, one in SERVICES.items() if one["image"] == "orderflow"}
+#: The configuration of Prometheus.
+PROMETHEUS: Final[Any] = yaml.safe_load(COMPOSE["configs"]["prometheus"]["content"])
+#: The port at which Prometheus reads the metrics of each process, by the process's label `pod`.
+SCRAPED: Final[dict[str, str]] = {
+    one["labels"]["pod"]: target.partition(":")[2]
+    for one in PROMETHEUS["scrape_configs"][0]["static_configs"]
+    for target in one["targets"]
+}
 #: How long compose waits for a process after SIGTERM, unless the service says it.
 _GRACE: Final = "10s"
 

@@ -1,6 +1,5 @@
 """compose.yaml: its commands, settings and ports fit the program. test_compose_runs.py runs them."""
 
-import json
 import re
 from pathlib import Path
 
@@ -10,7 +9,7 @@ from consumer import config
 from consumer.bootstrap import ROLES
 from consumer.config import ENV_PREFIX
 from consumer.demo.settings import write_settings
-from tests.k8s.compose import COMPOSE, OURS, SERVICES
+from tests.k8s.compose import COMPOSE, OURS, SCRAPED, SERVICES
 from tests.k8s.fitting import USER, misused
 
 ALIKE = [name for name in OURS if name != "simulators"]
@@ -41,10 +40,10 @@ def test_the_settings_are_read_and_processes_do_not_take_each_other_s_port(
     found = settings_of(name, tmp_path, monkeypatch)
     assert found.log.kind == "kafka"
     assert not found.store.is_sqlite
-    ports = [one["environment"][f"{ENV_PREFIX}WEB__PORT"] for one in OURS.values() if one["command"][0] == "run"]
-    assert len(set(ports)) == len(ROLES)
-    scraped = json.loads(re.findall(r"targets: (\[.*\])", COMPOSE["configs"]["prometheus"]["content"])[0])
-    assert sorted(scraped) == sorted(f"simulators:{port}" for port in ports)
+    run = {name: one for name, one in OURS.items() if one["command"][0] == "run"}
+    ports = {name: one["environment"][f"{ENV_PREFIX}WEB__PORT"] for name, one in run.items()}
+    assert len(set(ports.values())) == len(ROLES)
+    assert ports == SCRAPED
     simulated = OURS["simulators"]["command"]
     assert OURS["web"]["environment"][f"{ENV_PREFIX}WEB__PORT"] == simulated[simulated.index("--port") + 1]
 

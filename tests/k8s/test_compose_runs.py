@@ -15,7 +15,7 @@ import pytest
 from adapters.engines.kafka import Kafka
 from adapters.engines.processes import free_ports
 from tests.engines import needs, started
-from tests.k8s.compose import COMPOSE, OURS, SERVICES, Composed
+from tests.k8s.compose import OURS, SCRAPED, SERVICES, Composed
 from tests.k8s.kubelet import missing
 from tests.support import http, wait
 
@@ -40,8 +40,7 @@ def test_the_services_start_in_their_order_ship_orders_and_end_in_time(
     tmp_path: Path, kafka: Kafka, postgres_url: str
 ) -> None:
     needs(missing())
-    scraped: list[str] = json.loads(re.findall(r"targets: (\[.*\])", COMPOSE["configs"]["prometheus"]["content"])[0])
-    ports = {one.split(":")[1]: str(port) for one, port in zip(scraped, free_ports(len(scraped)), strict=True)}
+    ports = {one: str(port) for one, port in zip(SCRAPED.values(), free_ports(len(SCRAPED)), strict=True)}
     texts = {'["kafka:9092"]': json.dumps(kafka.bootstrap_servers)}
     texts |= {"postgresql+psycopg://orderflow@postgres/orderflow": postgres_url, **ports}
     composed = Composed(tmp_path, texts)
