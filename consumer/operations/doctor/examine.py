@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from adapters.errors import StoreUnavailable
 from consumer.operations.doctor.findings import Check, Found, Line, Result, fail, skipped
 
 #: A check that takes longer has failed, and nothing more is asked of its subject.
@@ -85,5 +86,8 @@ class _Running:
 def _looked(check: Check) -> Sequence[Found]:
     try:
         return check.look()
+    except StoreUnavailable as error:
+        cure = "mend what the lines store.* say, or ask again if they are ok"
+        return fail(f"the store could not do what this check needs: {error.cause}", cure)
     except Exception as error:  # a check that fails must not stop the others
         return fail(f"the check itself failed ({type(error).__name__})", "report this; the other lines are right")

@@ -7,7 +7,8 @@ import socket
 import ssl
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
-from http.client import HTTPConnection, HTTPException
+from http import HTTPStatus
+from http.client import HTTPConnection, HTTPException, HTTPSConnection
 from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit
@@ -19,9 +20,12 @@ from adapters.store.engine import sqlite_file
 from consumer import clients, config, secrets
 from consumer.config import Settings
 from consumer.config_types import place
+from consumer.config_web import IntakeTable
 from consumer.operations.doctor.findings import Found, fail, ok, warn
 
 REACH_SECONDS: Final = 5.0
+#: How long a port of this machine may take to say that orderflow has it.
+ASK_SECONDS: Final = 2.0
 #: The codecs in which others may publish records. One that cannot be read stops its partition.
 CODECS: Final = ("gzip", "snappy", "lz4", "zstd")
 
@@ -138,17 +142,19 @@ def proxy(settings: Settings) -> list[Found]:
 
 def ports(settings: Settings) -> list[Found]:
     """The ports that `run` opens are free, or an orderflow that runs here has them."""
-    wanted = {"web": (settings.web.host, settings.web.port)}
-    if settings.intake.port is not None:
-        wanted["intake"] = (settings.intake.host, settings.intake.port)
+    web, intake = settings.web, settings.intake
+    wanted = [("web", web.host, web.port, partial(_runs_here, settings))]
+    if intake.port is not None:  # the process that has it may have another port for its metrics
+        wanted.append(("intake", intake.host, intake.port, partial(_takes_callbacks, intake, intake.port)))
     found: list[Found] = []
-    for name, (host, port) in wanted.items():
+    shown = []
+    for name, host, port, is_ours in wanted:
         problem = _cannot_listen(host, port)
-        if problem and not (problem == errno.EADDRINUSE and _runs_here(settings)):
+        if problem and not (problem == errno.EADDRINUSE and is_ours()):
             cure = f"{name}.port: take another port, or end the program that has it (ss -ltnp)"
             found += fail(f"{name}: {place(host, port)}: {os.strerror(problem)}", cure)
-    shown = ", ".join(place(*one) for one in wanted.values())
-    return found or ok(f"{shown}: " + ("orderflow runs here" if _runs_here(settings) else "free"))
+        shown.append(f"{place(host, port)}: {'orderflow runs here' if problem else 'free'}")
+    return found or ok(", ".join(shown))
 
 
 # -- Helpers -----------------------------------------------------------------------------------------------------
@@ -192,8 +198,7 @@ def _cannot_listen(host: str, port: int) -> int:
 
 def _runs_here(settings: Settings) -> bool:
     """Whether an orderflow answers at the port of [web]."""
-    host = settings.web.host if settings.web.host not in ("0.0.0.0", "::") else "127.0.0.1"  # noqa: S104 - compared
-    connection = HTTPConnection(host, settings.web.port, timeout=2)
+    connection = HTTPConnection(_asked(settings.web.host), settings.web.port, timeout=ASK_SECONDS)
     try:
         connection.request("GET", "/live")
         answer = json.loads(connection.getresponse().read(1000))
@@ -202,3 +207,27 @@ def _runs_here(settings: Settings) -> bool:
     finally:
         connection.close()
     return isinstance(answer, Mapping) and {"ok", "wrong"} <= answer.keys()
+
+
+def _takes_callbacks(intake: IntakeTable, port: int) -> bool:
+    """Whether callbacks are taken at the port of [intake]. The request is no callback: none is counted or logged."""
+    host = _asked(intake.host)
+    unchecked = ssl._create_unverified_context()  # noqa: S323 - nothing secret is sent; the name is not this address
+    connection = (
+        HTTPSConnection(host, port, timeout=ASK_SECONDS, context=unchecked)
+        if intake.files
+        else HTTPConnection(host, port, timeout=ASK_SECONDS)
+    )
+    try:
+        connection.request("GET", "/oms/callbacks/doctor")
+        answer = connection.getresponse()
+    except (OSError, HTTPException):
+        return False
+    finally:
+        connection.close()
+    return answer.status == HTTPStatus.METHOD_NOT_ALLOWED and answer.headers.get("allow") == "PUT"
+
+
+def _asked(host: str) -> str:
+    """The address at which this machine asks itself."""
+    return "127.0.0.1" if host in ("0.0.0.0", "::") else host  # noqa: S104 - compared

@@ -6,10 +6,14 @@ from pathlib import Path
 import psycopg
 import pytest
 from sqlalchemy import make_url
+from typer.testing import CliRunner
 
 from adapters.clock import SystemClock
 from adapters.store.engine import without_password
 from adapters.store.transaction import Store
+from consumer.cli.app import app
+from consumer.cli.opening import Environment
+from consumer.cli.output import BAD_USE
 from consumer.operations.doctor import database
 from tests.consumer.operations.ward import Ward
 from tests.engines import PASSWORD
@@ -119,6 +123,35 @@ def test_a_session_that_keeps_all_others_from_writing_is_named(
         connection.execute(statement.encode())
         found = ward.found("fail")
     assert "(psql) has locked a table" in found["store.transactions", ""]
+
+
+def test_while_a_table_is_locked_each_line_that_fails_says_so(
+    ward: Ward, postgres_store_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(database, "LOCK_SECONDS", 0.0)
+    with psycopg.connect(plain(postgres_store_url), application_name="report") as connection:
+        connection.execute("LOCK TABLE shops IN ACCESS EXCLUSIVE MODE")
+        found = {where[0]: text for where, text in ward.found("fail").items() if not where[0].startswith("kafka.")}
+    assert found.keys() == {"store.transactions", "mirakl.account"}
+    assert found["mirakl.account"] == "the store could not do what this check needs: locked"
+
+
+def test_a_command_says_that_somebody_has_locked_a_table(ward: Ward, postgres_store_url: str) -> None:
+    words = ["orders", "list", "--config", str(ward.file)]
+    with psycopg.connect(plain(postgres_store_url)) as connection:
+        connection.execute("LOCK TABLE orders IN ACCESS EXCLUSIVE MODE")
+        done = CliRunner().invoke(app, words, obj=Environment(ward.clock, "ops"))
+    assert done.exit_code == BAD_USE
+    assert (
+        "another session has locked what this needs in the store (LockNotAvailable): `orderflow doctor`" in done.stderr
+    )
+
+
+def test_a_command_says_that_the_password_is_wrong(tmp_path: Path, postgres_url_with_password: str) -> None:
+    ward = on(Ward(tmp_path, SystemClock()), postgres_url_with_password)
+    ward.write("store.password", f"not {PASSWORD}")
+    done = CliRunner().invoke(app, ["orders", "list", "--config", str(ward.file)], obj=Environment(ward.clock, "ops"))
+    assert "the store refuses the user" in done.stderr
 
 
 def test_a_machine_with_a_wrong_clock(tmp_path: Path, postgres_store_url: str) -> None:
