@@ -14,7 +14,7 @@ from typing import Any, Final
 
 import structlog
 
-from adapters.errors import OrderflowError, RemoteError
+from adapters.errors import OrderflowError, RemoteError, cause_of
 from consumer.hooks import Applied, Hooks, PollResult
 from consumer.log_lines import LineWriter
 from statemachine.machine import EventResult
@@ -64,7 +64,7 @@ class LogHooks(Hooks):
             self._polled.discard(shop)
             log.warning("poll_failed", shop=shop, operation=error.operation, outcome=error.outcome, cause=error.cause)
         else:
-            log.warning("poll_failed", shop=shop, error=str(error))
+            log.warning("poll_failed", shop=shop, error=str(error), cause=cause_of(error))
 
 
 def place_of(error: BaseException) -> str:

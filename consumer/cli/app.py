@@ -11,7 +11,7 @@ import typer
 import typer.core
 import typer.main
 
-from adapters.errors import OrderflowError, StoreUnavailable
+from adapters.errors import Cause, OrderflowError, StoreUnavailable
 from consumer.cli.options import group
 from consumer.cli.output import BAD_ANSWER, BAD_USE, fail
 from consumer.operations.errors import NotPossible
@@ -32,6 +32,17 @@ Exit codes:
   2  the configuration or the use is wrong, or the store does not answer, or a loop of `run` ended by itself
 """
 
+#: What is wrong if the store answers, and where to look, by the cause of the error.
+_STORE: Final = {
+    Cause.LOCKED: (
+        "another session has locked what this needs in the store",
+        "`orderflow doctor` names it in the line store.transactions; after a moment try again",
+    ),
+    Cause.LOGIN: ("the store refuses the user", "see store.url and store.password_file in the configuration"),
+    Cause.DISK_FULL: ("the store's disk is full", "make room, then try again"),
+    Cause.READ_ONLY: ("the store takes no writes", "it is a replica, or its file may only be read; see store.url"),
+    Cause.BUSY: ("the store has no connection left", "see who has them; then try again"),
+}
 
 #: Each command: its module in `consumer.cli`, and the first sentence of its help. In the order of the help.
 COMMANDS: Final = {
@@ -152,7 +163,7 @@ class _Commands(typer.core.TyperGroup):
         except NotPossible as error:
             fail(str(error), BAD_ANSWER)
         except StoreUnavailable as error:
-            fail(f"the store does not answer ({error}): see store.url in the configuration", BAD_USE)
+            fail(_of_store(error), BAD_USE)
         except OrderflowError as error:
             fail(str(error), BAD_USE)
 
@@ -165,6 +176,12 @@ class _Commands(typer.core.TyperGroup):
         except Exception:
             self._release_log()
             raise
+
+
+def _of_store(error: StoreUnavailable) -> str:
+    """What a command says that could not use the store: what is wrong, and where to look."""
+    what, where = _STORE.get(error.cause, ("the store does not answer", "see store.url in the configuration"))
+    return f"{what} ({error}): {where}"
 
 
 def _print_version(wanted: bool) -> None:

@@ -10,6 +10,7 @@ from adapters.store.counts import Waiting
 from consumer.cli.opening import opened_with_log
 from consumer.cli.options import FILE, Config, Json
 from consumer.cli.output import BAD_ANSWER, cell, print_json, span
+from consumer.config_types import place
 from consumer.operations.status import ShopStatus, Status
 
 
@@ -34,13 +35,14 @@ def status(context: typer.Context, file: Config = FILE, as_json: Json = False) -
     if as_json:
         print_json(asdict(found))
     else:
-        for line in _lines(found):
+        for line in _lines(found, place(settings.web.host, settings.web.port)):
             typer.echo(cell(line).rstrip())
     if found.still:
         raise typer.Exit(BAD_ANSWER)
 
 
-def _lines(found: Status) -> Iterator[str]:
+def _lines(found: Status, web: str) -> Iterator[str]:
+    """`web`: the address of [web], at which the process on this machine was asked."""
     yield from (f"PROBLEM  {one}" for one in found.still)
     for shop in found.shops:
         yield from _of_shop(shop, found.at)
@@ -54,7 +56,7 @@ def _lines(found: Status) -> Iterator[str]:
         yield f"outbox        {_waiting(found.outbox, found.at)}"
     yield f"leases        {', '.join(f'{name} {holder}' for name, holder in found.leases.items()) or 'none'}"
     if found.process is None:
-        yield "loops         no orderflow answers at [web] port on this machine"
+        yield f"loops         no orderflow answers at {web}; ORDERFLOW_WEB__PORT names the port of another process"
     else:
         beats = (f"{loop} {found.at.timestamp() - beat:.0f} s" for loop, beat in sorted(found.process.beats.items()))
         yield f"loops         {', '.join(beats)} ago"

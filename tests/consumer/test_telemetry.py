@@ -11,7 +11,7 @@ from collections.abc import Iterator
 import pytest
 import structlog
 
-from adapters.errors import BrokenOrders, Cause, Retryable
+from adapters.errors import BrokenOrders, Cause, Retryable, StoreUnavailable
 from consumer.log_lines import WAIT_SECONDS, LineWriter
 from consumer.telemetry import LONGEST_VALUE, MOST_ENTRIES, LogHooks, configure_logging
 
@@ -106,6 +106,14 @@ def test_a_failed_poll_says_why_there_was_no_answer() -> None:
     line = json.loads(stream.getvalue())
     assert line["event"] == "poll_failed"
     assert line["cause"] == "tls"
+
+
+def test_a_poll_that_the_store_makes_fail_has_the_cause() -> None:
+    stream = io.StringIO()
+    configure_logging(lambda _level: None, lambda: None, stream)
+    LogHooks().poll_failed("alpha", StoreUnavailable("LockNotAvailable", Cause.LOCKED))
+    line = json.loads(stream.getvalue())
+    assert (line["error"], line["cause"]) == ("LockNotAvailable", "locked")
 
 
 def test_a_line_has_a_bound_whatever_is_in_it() -> None:

@@ -235,6 +235,12 @@ def test_the_loops_of_the_process_on_this_machine_are_shown(going: Desk) -> None
     assert still == [f"a thread of the loop worker of this machine has had no turn for {BEAT_SECONDS + 1} s"]
 
 
+def test_where_no_process_answers_the_way_to_another_one_is_named(going: Desk) -> None:
+    """Each process of a machine has a port of its own, and a person who is called looks for one of them."""
+    port = Path("orderflow.toml").read_text().rpartition("port = ")[2].strip()
+    assert f"no orderflow answers at 127.0.0.1:{port}; ORDERFLOW_WEB__PORT names" in run(going).stdout
+
+
 @pytest.mark.parametrize("answer", [CallbackResult.NOT_AUTHENTIC, CallbackResult.UNVERIFIABLE])
 def test_callbacks_that_are_refused_stand_still_until_one_is_taken(going: Desk, answer: CallbackResult) -> None:
     with process(going) as recorder:
