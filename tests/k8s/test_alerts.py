@@ -12,6 +12,7 @@ import pytest
 import yaml
 from prometheus_client.exposition import generate_latest
 
+from adapters.errors import Cause
 from consumer.metrics.definitions import METRICS, Type
 from consumer.metrics.recorder import Recorder
 from statemachine.reasons import REASONS
@@ -157,6 +158,19 @@ def test_a_runbook_has_all_its_parts_and_commands_that_exist(name: str) -> None:
         words = command.replace("ID", "1").replace("WHY", "tried").split()
         assert words[0] == "orderflow"
         assert misused(words[1:]) == "", command
+
+
+def test_the_runbook_of_a_failing_loop_names_every_cause() -> None:
+    section = RUNBOOKS.partition("\n## OrdersLoopFailing\n")[2].partition("\n## ")[0]
+    assert [cause for cause in Cause if f"`{cause}`" not in section] == []
+
+
+def test_a_count_of_events_is_shown_as_a_whole_number() -> None:
+    """`increase` extrapolates: one error was shown as 1.002 errors."""
+    for name, rule in RULES.items():
+        shown = re.findall(r"\$value[^}]*", rule["annotations"]["description"])
+        if "increase(" in rule["expr"] and "time()" not in rule["expr"]:
+            assert all("humanizePercentage" in one or 'printf "%.0f"' in one for one in shown), name
 
 
 def test_an_alert_names_reasons_that_exist() -> None:
