@@ -107,6 +107,11 @@ def is_open(c: sa.ColumnCollection[str, sa.Column[Any]]) -> sa.ColumnElement[boo
     return c["state"].not_in([sa.literal_column(f"'{state}'") for state in State if state.is_at_its_end])
 
 
+def _partial(name: str, *columns: str, where: str, unique: bool = False) -> sa.Index:
+    """An index of the rows for which `where` holds. SQLAlchemy has an argument for each engine."""
+    return sa.Index(name, *columns, unique=unique, sqlite_where=sa.text(where), postgresql_where=sa.text(where))
+
+
 def _order_key() -> sa.Column[int]:
     return sa.Column("order_key", _ID, sa.ForeignKey("orders.id"), nullable=False)
 
@@ -146,47 +151,13 @@ orders = sa.Table(
     sa.Column("updated_at", Instant, nullable=False),
     sa.UniqueConstraint("order_id", "shop"),  # order_id first: the index also serves a search by the id alone
     sa.Index("ix_orders_state", "shop", "state", "entered_at"),
-    sa.Index(
-        "ix_orders_read_after",
-        "shop",
-        "read_after",
-        sqlite_where=sa.text("read_after IS NOT NULL"),
-        postgresql_where=sa.text("read_after IS NOT NULL"),
-    ),
-    sa.Index(
-        "ix_orders_wake_at",
-        "wake_at",
-        sqlite_where=sa.text("wake_at IS NOT NULL"),
-        postgresql_where=sa.text("wake_at IS NOT NULL"),
-    ),
-    sa.Index(
-        "ix_orders_planned_by",
-        "shop",
-        "planned_by",
-        sqlite_where=sa.text("state NOT IN ('shipped', 'refused', 'canceled')"),
-        postgresql_where=sa.text("state NOT IN ('shipped', 'refused', 'canceled')"),
-    ),
-    sa.Index(
-        "ix_orders_deadline",
-        "shop",
-        "deadline_kind",
-        "deadline",
-        sqlite_where=sa.text("deadline IS NOT NULL"),
-        postgresql_where=sa.text("deadline IS NOT NULL"),
-    ),
-    sa.Index(
-        "ix_orders_attention",
-        "shop",
-        sqlite_where=sa.text("attention != '[]'"),
-        postgresql_where=sa.text("attention != '[]'"),
-    ),
+    _partial("ix_orders_read_after", "shop", "read_after", where="read_after IS NOT NULL"),
+    _partial("ix_orders_wake_at", "wake_at", where="wake_at IS NOT NULL"),
+    _partial("ix_orders_planned_by", "shop", "planned_by", where="state NOT IN ('shipped', 'refused', 'canceled')"),
+    _partial("ix_orders_deadline", "shop", "deadline_kind", "deadline", where="deadline IS NOT NULL"),
+    _partial("ix_orders_attention", "shop", where="attention != '[]'"),
     sa.Index("ix_orders_updated_at", "updated_at", "id"),
-    sa.Index(
-        "ix_orders_unnamed",
-        "id",
-        sqlite_where=sa.text("named <> version"),
-        postgresql_where=sa.text("named <> version"),
-    ),
+    _partial("ix_orders_unnamed", "id", where="named <> version"),
 )
 
 #: What people call an order: one row for each order, for `orders list --text` (names.py). The references of a customer
@@ -265,22 +236,8 @@ commands = sa.Table(
     sa.UniqueConstraint("order_key", "kind", "carries", "round"),
     sa.CheckConstraint("state IN ('open', 'leased', 'done', 'rejected', 'gave_up', 'obsolete')", name="state_is_known"),
     sa.CheckConstraint("(state = 'leased') = (lease_token IS NOT NULL)", name="leased_has_token"),
-    sa.Index(
-        "uq_commands_one_leased",
-        "order_key",
-        unique=True,
-        sqlite_where=sa.text("state = 'leased'"),
-        postgresql_where=sa.text("state = 'leased'"),
-    ),
-    sa.Index(
-        "ix_commands_lane",
-        "shop",
-        "kind",
-        "next_at",
-        "id",
-        sqlite_where=sa.text("state IN ('open', 'leased')"),
-        postgresql_where=sa.text("state IN ('open', 'leased')"),
-    ),
+    _partial("uq_commands_one_leased", "order_key", unique=True, where="state = 'leased'"),
+    _partial("ix_commands_lane", "shop", "kind", "next_at", "id", where="state IN ('open', 'leased')"),
 )
 
 #: Results of objectives that are not in `objective_totals` yet. Housekeeping moves them there. So no transaction of
@@ -408,13 +365,7 @@ dead_letters = sa.Table(
     sa.Column("state", OneOf(DeadLetterState), nullable=False),
     sa.UniqueConstraint("source", "reason", "digest"),
     sa.CheckConstraint("state IN ('open', 'replayed', 'discarded')", name="state_is_known"),
-    sa.Index(
-        "ix_dead_letters_open",
-        "source",
-        "reason",
-        sqlite_where=sa.text("state = 'open'"),
-        postgresql_where=sa.text("state = 'open'"),
-    ),
+    _partial("ix_dead_letters_open", "source", "reason", where="state = 'open'"),
 )
 
 #: At most one process at a time polls a shop, or relays the outbox. Each new holder has a higher token.
