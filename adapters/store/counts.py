@@ -8,7 +8,7 @@ from typing import Final
 import sqlalchemy as sa
 
 from adapters.store import schema as s
-from adapters.store.orders import attention_from_json
+from adapters.store.attention_json import attention_from_json
 from adapters.store.transaction import Store
 from statemachine.states import State
 

@@ -3,7 +3,6 @@
 Only `OrderWriter` (consumer/apply.py) writes these rows. It locks them before it reads them.
 """
 
-import json
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -15,9 +14,9 @@ import sqlalchemy as sa
 from adapters.errors import BrokenOrders, StoreUnavailable
 from adapters.store import bulk, commands, names
 from adapters.store import schema as s
+from adapters.store.attention_json import attention_from_json, attention_to_json
 from adapters.store.facts_json import read_facts, row_to_json
 from adapters.store.transaction import Store, Transaction
-from statemachine.commands import CommandKind
 from statemachine.deadlines import DeadlineKind
 from statemachine.facts import Facts
 from statemachine.objectives import Objective
@@ -133,25 +132,6 @@ def _sound(rows: Sequence[sa.Row[Any]], *, also_quarantined: bool) -> list[Order
     if broken:
         raise BrokenOrders(broken)
     return found
-
-
-def attention_to_json(attention: Sequence[StandingAttention]) -> str:
-    return json.dumps([[one.reason, one.detail, one.since.isoformat()] for one in attention])
-
-
-def attention_from_json(text: str) -> tuple[StandingAttention, ...]:
-    return tuple(
-        StandingAttention(
-            s.member(Reason, reason), detail, command=_command_in(detail), since=datetime.fromisoformat(since)
-        )
-        for reason, detail, since in json.loads(text)
-    )
-
-
-def _command_in(detail: str) -> CommandKind | None:
-    """The kind of the call that a stored detail names, as `Attention.of_command` writes it: "send_tracking#2"."""
-    name, separator, _ = detail.partition("#")
-    return next((kind for kind in CommandKind if kind == name), None) if separator else None
 
 
 # -- Writes ------------------------------------------------------------------------------------------------------

@@ -10,6 +10,7 @@ from adapters.errors import StoreUnavailable
 from adapters.store import forgetting
 from adapters.store import journal as journal_rows
 from adapters.store import orders as order_rows
+from adapters.store.attention_json import attention_from_json, attention_to_json
 from adapters.store.orders import OrderChange
 from adapters.store.transaction import Store
 from statemachine.commands import CommandKind
@@ -116,11 +117,11 @@ def test_a_stored_reason_of_a_call_keeps_its_form_and_names_the_call() -> None:
     stored = (
         f'[["gave_up", "send_tracking#2", "{NOW.isoformat()}"], ["quantity_exceeds_order", "L#1", "{NOW.isoformat()}"]]'
     )
-    of_call, of_line = order_rows.attention_from_json(stored)
+    of_call, of_line = attention_from_json(stored)
     assert of_call == StandingAttention(Reason.GAVE_UP, "send_tracking#2", since=NOW)
     assert of_call.command is CommandKind.TRACK
     assert of_line.command is None
-    assert order_rows.attention_to_json([of_call, of_line]) == stored
+    assert attention_to_json([of_call, of_line]) == stored
 
 
 def test_a_poll_finds_what_waits_for_a_read_and_what_is_stored_of_a_page(store: Store) -> None:

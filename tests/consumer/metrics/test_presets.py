@@ -17,7 +17,7 @@ from adapters.remotes.http import CallOutcome
 from adapters.simulators.orders import COMPANIES
 from adapters.store import schema as s
 from adapters.store import shops as shop_rows
-from adapters.store.orders import attention_to_json
+from adapters.store.attention_json import attention_to_json
 from consumer import config
 from consumer.accounts import Account, AccountKey
 from consumer.bootstrap import new_housekeeping, oms_budget
