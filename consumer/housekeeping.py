@@ -2,7 +2,7 @@
 
 It plans open orders again, wakes orders at their deadlines, trims the embedded log, forgets orders that only the OMS
 knows, removes snapshots that nothing rests on, counts what people decided and which objectives were kept, and stores
-names that older code did not store.
+names and urgencies that older code did not store.
 """
 
 from collections.abc import Callable, Iterable
@@ -25,6 +25,7 @@ from consumer.leases import RELAY, Leases
 from consumer.locked import LockedOrders
 from consumer.names import Naming
 from consumer.retention import Retention
+from consumer.urgencies import Urgencies
 from statemachine.events import Event, Trigger
 from statemachine.facts import Facts
 
@@ -87,6 +88,7 @@ class Housekeeping:
         self._forgetting = Forgetting(store, clock, hooks, self._shops, keep_foreign)
         self._retention = Retention(store, clock, hooks, keep_snapshots)
         self._naming = Naming(store, clock)
+        self._urgencies = Urgencies(store, clock)
         self._locked = LockedOrders(clock)
         self._found_locked: set[tuple[str, str]] = set()  # in this turn
         self._leads = False
@@ -115,6 +117,7 @@ class Housekeeping:
         self._retention.turn(lambda: self._leases.kept(RELAY))
         self._decision_count.turn()
         self._naming.turn(lambda: self._leases.kept(RELAY))
+        self._urgencies.turn(lambda: self._leases.kept(RELAY))
         self._fold(monotonic)
         woken = self._wake()
         if self._found_locked:

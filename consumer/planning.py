@@ -18,6 +18,7 @@ from statemachine.objectives import Kept
 from statemachine.plan import Plan, plan, read_after
 from statemachine.reason_of_order import Attention, StandingAttention
 from statemachine.reasons import Reason
+from statemachine.urgency_of_order import most_urgent
 
 #: A command is given up this long after the latest of three instants: the order's deadline (`ship_by`), the opening of
 #: the command, and its first try (docs/rules.md 27).
@@ -81,6 +82,7 @@ def plan_orders(
                 replace(
                     row,
                     attention=attention,
+                    urgency=most_urgent(attention, row.facts),
                     updated_at=row.updated_at if _told(attention) == _told(row.attention) else now,
                     quarantine=None,
                     read_after=read_after(row.facts, policy),

@@ -16,6 +16,11 @@ class Urgency(StrEnum):
     BY_DEADLINE = "deadline"  # before the deadline that Mirakl or the policy names
     WAITS = "wait"  # a read ends it, and a person decides nothing
 
+    @property
+    def rank(self) -> int:
+        """Its place, 0 for the most urgent. The store sorts by it."""
+        return list(type(self)).index(self)
+
 
 class EndsBy(StrEnum):
     """What ends a reason. `orders settle` ends those with SETTLE, and also `already_in_oms`."""

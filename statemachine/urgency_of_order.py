@@ -1,5 +1,7 @@
 """When a person has to act on a reason of an order, and what that rests on: what the OMS has, and who shipped."""
 
+from collections.abc import Iterable
+
 from statemachine.commands import CommandKind
 from statemachine.facts import AFTER_SHIPPING, Facts, Line
 from statemachine.ids_in_text import named_in
@@ -16,6 +18,11 @@ def urgency_of(one: Attention, facts: Facts | None) -> Urgency:
     """When a person has to act on the reason. `facts` None: they cannot be asked, as those of a quarantined order."""
     in_oms = one.about.urgency_in_oms
     return in_oms if in_oms and facts is not None and _are_made(one, facts) else one.about.urgency
+
+
+def most_urgent(reasons: Iterable[Attention], facts: Facts | None) -> Urgency | None:
+    """When a person has to act on the most urgent of these reasons. None: there is none. `facts` as in `urgency_of`."""
+    return min((urgency_of(one, facts) for one in reasons), key=lambda one: one.rank, default=None)
 
 
 def _are_made(one: Attention, facts: Facts) -> bool:

@@ -19,7 +19,7 @@ from adapters.store.engine import translated
 from adapters.store.not_now import not_now
 
 #: The revision that this version needs: the newest one in migrations/versions.
-NEEDED: Final = "0021"
+NEEDED: Final = "0023"
 #: The number of the advisory lock that lets one process migrate at a time. No other program may use this number.
 MIGRATION_LOCK: Final = 7_261_004_115
 #: A statement of a migration waits this long for a lock. All who want the table meanwhile wait behind the statement.

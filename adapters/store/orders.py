@@ -14,7 +14,7 @@ import sqlalchemy as sa
 from adapters.errors import BrokenOrders, StoreUnavailable
 from adapters.store import bulk, commands, names
 from adapters.store import schema as s
-from adapters.store.attention_json import attention_from_json, attention_to_json
+from adapters.store.attention_json import attention_from_json, columns_of, reasons_at
 from adapters.store.facts_json import read_facts, row_to_json
 from adapters.store.transaction import Store, Transaction
 from statemachine.deadlines import DeadlineKind
@@ -23,6 +23,7 @@ from statemachine.objectives import Objective
 from statemachine.reason_of_order import StandingAttention
 from statemachine.reasons import Reason
 from statemachine.states import State
+from statemachine.urgency import Urgency
 
 # -- Rows --------------------------------------------------------------------------------------------------------
 
@@ -52,6 +53,7 @@ class OrderRow:
     deadline: tuple[DeadlineKind, datetime] | None = None  # what Mirakl waits for, and until when
     counted: frozenset[Objective] = frozenset()  # the objectives whose result was counted
     named: int = 0  # the version whose names are stored (names.py)
+    urgency: Urgency | None = None  # of the most urgent reason; None: there is none, or older code wrote the row
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +95,14 @@ def _order_of(row: sa.Row[Any]) -> OrderRow:
         deadline=(row.deadline_kind, row.deadline) if row.deadline else None,
         counted=frozenset(s.member(Objective, word) for word in row.counted.split()),
         named=row.named,
+        urgency=_urgency_of(row),
     )
+
+
+def _urgency_of(row: sa.Row[Any]) -> Urgency | None:
+    """The stored urgency, if it is of the present reasons (`has_urgency`)."""
+    is_known = row.urgency is not None and row.urgency_of == reasons_at(row.version, row.attention)
+    return next((one for one in Urgency if one.rank == row.urgency), None) if is_known else None
 
 
 def shown(row: sa.Row[Any]) -> OrderRow:
@@ -115,6 +124,8 @@ def shown(row: sa.Row[Any]) -> OrderRow:
             entered_at=row.entered_at,
             updated_at=row.updated_at,
             quarantine=kind,
+            deadline=(row.deadline_kind, row.deadline) if row.deadline else None,
+            urgency=_urgency_of(row),
         )
 
 
@@ -235,13 +246,14 @@ def quarantine(tx: Transaction, orders: Mapping[tuple[str, str], str], now: date
     """
     c, done = s.orders.c, []
     mine = bulk.in_pairs(c.order_id, c.shop, is_sqlite=tx.is_sqlite)
-    locked = sa.select(c.id, c.shop, c.order_id, c.quarantine).where(mine).order_by(c.id).with_for_update()
+    locked = sa.select(c.id, c.shop, c.order_id, c.version, c.quarantine).where(mine).order_by(c.id).with_for_update()
     for row in tx.execute(locked, bulk.pairs(tx, {(order_id, shop) for shop, order_id in orders})).all():
         commands.put_off(tx, row.id)
         if row.quarantine is None:
             kind = orders[row.shop, row.order_id]
-            attention = attention_to_json([StandingAttention(Reason.QUARANTINED, kind, since=now)])
-            values = dict(quarantine=kind, attention=attention, wake_at=None, read_after=None)
+            reason = StandingAttention(Reason.QUARANTINED, kind, since=now)
+            values = columns_of(row.version, [reason], reason.about.urgency)
+            values |= dict(quarantine=kind, wake_at=None, read_after=None)
             tx.execute(sa.update(s.orders).where(c.id == row.id).values(**values))
             done.append((row.shop, row.order_id))
     return done
@@ -260,7 +272,7 @@ def save(tx: Transaction, changes: Sequence[OrderChange]) -> None:
             state=one.row.state,
             facts=row_to_json(one.row.facts, one.row.newer),
             version=one.row.version,
-            attention=attention_to_json(one.row.attention),
+            **columns_of(one.row.version, one.row.attention, one.row.urgency),
             content=one.row.digest,
             read_after=one.row.read_after,
             wake_at=one.row.wake_at,
@@ -287,6 +299,9 @@ _SAVED: Final = {
         "facts",
         "version",
         "attention",
+        "urgency",
+        "needs_since",
+        "urgency_of",
         "content",
         "read_after",
         "wake_at",
@@ -397,15 +412,21 @@ def latest(
     changed_after: datetime | None = None,
     entered_before: datetime | None = None,
     after: tuple[datetime, int] | None = None,
+    urgency: bool | None = None,
     limit: int | None = 100,
 ) -> list[OrderRow]:
     """Return orders, the last changed first. `attention`: only orders that need a person. `limit` None: no limit.
 
     `after`: only orders behind the one with this `updated_at` and key in this list: they changed before it.
+    `urgency` True: only orders whose urgency is stored, the most urgent first (`by_urgency`). False: only orders that
+    need a person, and whose urgency is not stored, because older code wrote them.
     `text`: only orders with a stored name that it finds (names.py); fast only if many have it. `keys`: only these.
     """
     c = s.orders.c
-    statement = sa.select(s.orders).order_by(c.updated_at.desc(), c.id.desc()).limit(limit)
+    in_order = s.by_urgency(c) if urgency else (c.updated_at.desc(), c.id.desc())
+    statement = sa.select(s.orders).order_by(*in_order).limit(limit)
+    if urgency is not None:
+        statement = statement.where(s.has_urgency(c) if urgency else s.lacks_urgency(c))
     if shop:
         statement = statement.where(c.shop == shop)
     if states:

@@ -107,7 +107,27 @@ def is_open(c: sa.ColumnCollection[str, sa.Column[Any]]) -> sa.ColumnElement[boo
     return c["state"].not_in([sa.literal_column(f"'{state}'") for state in State if state.is_at_its_end])
 
 
-def _partial(name: str, *columns: str, where: str, unique: bool = False) -> sa.Index:
+def reasons_now(c: sa.ColumnCollection[str, sa.Column[Any]]) -> sa.ColumnElement[str]:
+    """What `urgency_of` is if the urgency of the present reasons is stored (attention_json.reasons_at)."""
+    return sa.cast(c["version"], sa.Text) + c["attention"]
+
+
+def has_urgency(c: sa.ColumnCollection[str, sa.Column[Any]]) -> sa.ColumnElement[bool]:
+    """The condition that an order needs a person, and that `urgency` and `needs_since` are of its present reasons."""
+    return sa.and_(needs_attention(c), c["urgency_of"] == reasons_now(c))
+
+
+def lacks_urgency(c: sa.ColumnCollection[str, sa.Column[Any]]) -> sa.ColumnElement[bool]:
+    """The condition that an order needs a person, and that it is not stored how urgently (urgencies.py)."""
+    return sa.and_(needs_attention(c), c["urgency_of"] != reasons_now(c))
+
+
+def by_urgency(c: sa.ColumnCollection[str, sa.Column[Any]]) -> tuple[sa.ColumnElement[Any], ...]:
+    """The order of the list of those that need a person. SQLite puts a missing deadline first, PostgreSQL last."""
+    return (c["urgency"], c["deadline"].is_(None), c["deadline"], c["needs_since"], c["id"])
+
+
+def _partial(name: str, *columns: str | sa.TextClause, where: str, unique: bool = False) -> sa.Index:
     """An index of the rows for which `where` holds. SQLAlchemy has an argument for each engine."""
     return sa.Index(name, *columns, unique=unique, sqlite_where=sa.text(where), postgresql_where=sa.text(where))
 
@@ -146,6 +166,11 @@ orders = sa.Table(
     # The version whose names are in `names`. A lower one than `version`: older code wrote the row, and housekeeping
     # stores its names (names.py).
     sa.Column("named", sa.Integer, nullable=False, server_default="0"),
+    # How urgently a person has to act (Urgency.rank), and since when the order has had the oldest of its reasons. Null:
+    # it has none. They count if `urgency_of` is the version and the reasons of the row: older code writes only these.
+    sa.Column("urgency", sa.SmallInteger),
+    sa.Column("needs_since", Instant),
+    sa.Column("urgency_of", sa.Text, nullable=False, server_default=""),
     sa.Column("first_seen_at", Instant, nullable=False),
     sa.Column("entered_at", Instant, nullable=False),  # into the present state
     sa.Column("updated_at", Instant, nullable=False),
@@ -156,6 +181,18 @@ orders = sa.Table(
     _partial("ix_orders_planned_by", "shop", "planned_by", where="state NOT IN ('shipped', 'refused', 'canceled')"),
     _partial("ix_orders_deadline", "shop", "deadline_kind", "deadline", where="deadline IS NOT NULL"),
     _partial("ix_orders_attention", "shop", where="attention != '[]'"),
+    _partial(
+        "ix_orders_urgency",
+        "urgency",
+        sa.text("(deadline IS NULL)"),
+        "deadline",
+        "needs_since",
+        "id",
+        where="attention != '[]' AND urgency_of = CAST(version AS TEXT) || attention",
+    ),
+    _partial(
+        "ix_orders_no_urgency", "id", where="attention != '[]' AND urgency_of != CAST(version AS TEXT) || attention"
+    ),
     sa.Index("ix_orders_updated_at", "updated_at", "id"),
     _partial("ix_orders_unnamed", "id", where="named <> version"),
 )

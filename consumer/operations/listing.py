@@ -1,6 +1,7 @@
 """The list of orders: which orders, in which order, and what it shows of each.
 
-The list of those that need a person is sorted by urgency, and among orders of one urgency by the deadline.
+The list of those that need a person is sorted by urgency, then by the deadline, then by how long the order needs a
+person. The store sorts it (schema.by_urgency), if nothing else is asked for that the store does not know.
 """
 
 from collections.abc import Callable, Collection, Mapping
@@ -18,7 +19,7 @@ from consumer.names import unnamed
 from statemachine.commands import Policy
 from statemachine.deadlines import next_deadline
 from statemachine.urgency import Urgency
-from statemachine.urgency_of_order import urgency_of
+from statemachine.urgency_of_order import most_urgent
 
 #: More orders than this are not looked up one by one.
 MANY: Final = 1_000
@@ -71,8 +72,11 @@ def find_orders(
     """At most `limit` orders, sorted as `wanted` says."""
     sort = wanted.sort or (Sort.URGENCY if wanted.for_a_person else Sort.UPDATED)
     is_filtered = wanted.reasons or wanted.deadline_within or (wanted.older_than and wanted.for_a_person)
-    at_once = sort is Sort.UPDATED and not is_filtered  # the store can limit
-    rows = _rows(store, wanted, now, limit if at_once else None)
+    if sort is Sort.URGENCY and wanted.attention and not (is_filtered or wanted.text):
+        rows = _most_urgent(store, wanted, limit)
+    else:
+        at_once = sort is Sort.UPDATED and not is_filtered  # the store can limit
+        rows = _rows(store, wanted, now, limit if at_once else None)
     found = [listed(row, policies.get(row.shop, Policy()), wanted.reasons) for row in rows]
     found = [one for one in found if _is_wanted(one, wanted, now)]
     found.sort(key=_KEYS[sort])  # a stable sort: rows come with the last changed first
@@ -80,17 +84,30 @@ def find_orders(
 
 
 def _rank(urgency: Urgency | None) -> int:
-    """The place of an urgency, the most urgent first."""
-    return list(Urgency).index(urgency) if urgency else len(Urgency)
+    return urgency.rank if urgency else len(Urgency)
 
 
 _KEYS: Final[Mapping[Sort, Callable[[Listed], tuple[Any, ...]]]] = {
-    Sort.URGENCY: lambda one: (_rank(one.urgency), one.deadline or _LAST, one.since or _LAST),
+    Sort.URGENCY: lambda one: (_rank(one.urgency), one.deadline or _LAST, one.since or _LAST, one.row.key),
     Sort.DEADLINE: lambda one: (one.deadline or _LAST, one.since or _LAST),
     Sort.SINCE: lambda one: (one.since or _LAST,),
     Sort.ENTERED: lambda one: (one.row.entered_at,),
     Sort.UPDATED: lambda _: (),
 }
+
+
+def _most_urgent(store: Store, wanted: Wanted, limit: int | None) -> list[OrderRow]:
+    """The most urgent of the orders that need a person, and all whose urgency is not stored: those are few, but in the
+    first minute after an update. The second statement finds what is stored between the two."""
+    rows = partial(
+        order_rows.latest,
+        store,
+        shop=wanted.shop,
+        states=sorted(wanted.states),
+        changed_after=wanted.changed_after,
+    )
+    found = [*rows(urgency=False, limit=None), *rows(urgency=True, limit=limit)]
+    return list({row.key: row for row in found}.values())
 
 
 def _rows(store: Store, wanted: Wanted, now: datetime, limit: int | None) -> list[OrderRow]:
@@ -132,10 +149,9 @@ def listed(row: OrderRow, policy: Policy, reasons: Collection[str] = ()) -> List
     """What the list says of an order. `reasons`: only these count for `since` and `urgency`; empty: all."""
     asked = [one for one in row.attention if not reasons or one.reason in reasons]
     since = min((one.since for one in asked), default=None)
-    facts = None if row.quarantine else row.facts
-    urgency = min((urgency_of(one, facts) for one in asked), key=_rank, default=None)
-    deadline = None if row.quarantine else next_deadline(row.facts, policy)  # its deadlines may be what raises
-    return Listed(row, since, deadline, urgency)
+    if row.quarantine:  # its facts may be what raises
+        return Listed(row, since, row.deadline[1] if row.deadline else None, most_urgent(asked, None))
+    return Listed(row, since, next_deadline(row.facts, policy), most_urgent(asked, row.facts))
 
 
 def summary_of(row: OrderRow, policy: Policy) -> dict[str, Any]:

@@ -6,7 +6,7 @@ import sqlalchemy as sa
 from alembic import op
 
 
-def create_index(name: str, table: str, columns: Sequence[str], where: str | None = None) -> None:
+def create_index(name: str, table: str, columns: Sequence[str | sa.TextClause], where: str | None = None) -> None:
     """Create an index. On PostgreSQL others write the table meanwhile (CONCURRENTLY).
 
     The revision must do nothing else: an index is built outside of a transaction. An index that an interrupted build

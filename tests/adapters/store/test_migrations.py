@@ -12,11 +12,13 @@ from alembic.script import ScriptDirectory
 from adapters.errors import ConfigError
 from adapters.ports import Partition
 from adapters.store import leases as lease_rows
-from adapters.store import migrating
+from adapters.store import migrating, urgencies
+from adapters.store import orders as order_rows
 from adapters.store import progress as progress_rows
 from adapters.store import schema as s
 from adapters.store.progress import Progress
 from adapters.store.transaction import Store
+from statemachine.urgency import Urgency
 from tests.support import Meanwhile
 
 NOW = datetime(2026, 3, 1, tzinfo=UTC)
@@ -250,4 +252,24 @@ def test_after_0004_a_poller_of_the_version_before_gets_no_lease(url: str, name:
     store.migrate()
     with pytest.raises(sa.exc.IntegrityError):
         leased(store, name, 2, NOW)
+    store.close()
+
+
+def test_0023_lists_the_orders_that_older_code_writes_before_and_after_it(url: str) -> None:
+    store = at_revision(url, "0021")
+    insertion = (
+        "INSERT INTO orders (shop, order_id, state, facts, version, attention, content, first_seen_at, entered_at, "
+        "updated_at) VALUES ('alpha', '{}', 'new', '{{}}', 1, '[[\"held\", \"\", \"2026-03-01T12:00:00+00:00\"]]', "
+        "'', '2026-03-01 12:00:00', '2026-03-01 12:00:00', '2026-03-01 12:00:00')"
+    )
+    for order_id in ("O-1", "O-2"):
+        with store.writing() as connection:
+            connection.exec_driver_sql(insertion.format(order_id))
+        store.migrate()
+    assert [row.order_id for row in order_rows.latest(store, urgency=False)] == ["O-2", "O-1"]
+    found = urgencies.read(store, urgencies.keys(store, also_stored=False))
+    with store.transaction() as tx:
+        assert urgencies.store_urgency(tx, [(one, Urgency.NOW) for one in found]) == 2
+    assert order_rows.latest(store, urgency=False) == []
+    assert [row.order_id for row in order_rows.latest(store, urgency=True)] == ["O-1", "O-2"]
     store.close()
