@@ -1,5 +1,7 @@
 """What a person reads on standard error beside orders if calls are not made now."""
 
+from collections.abc import Iterable
+
 from consumer.cli.opening import Session
 from consumer.cli.output import note
 from consumer.operations.at_work import NO_WORKER, no_worker, paused_shops
@@ -9,6 +11,12 @@ def note_no_worker(session: Session) -> None:
     """Say so if no worker runs, in one line."""
     if no_worker(session.store, session.clock.now()):
         note(NO_WORKER)
+
+
+def note_unconfigured(session: Session, shops: Iterable[str]) -> None:
+    """Say which of these shops left the configuration: nothing that their orders wait for can happen."""
+    for shop in sorted(set(shops) - session.settings.shops.keys()):
+        note(f"{shop} is not in the configuration: it is not read at Mirakl, and no call is made for its orders.")
 
 
 def note_paused_shops(session: Session, shop: str | None) -> None:

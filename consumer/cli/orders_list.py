@@ -9,7 +9,7 @@ import typer
 
 from adapters.store import shops as shop_rows
 from consumer.cli import watching
-from consumer.cli.at_work import note_no_worker, note_paused_shops
+from consumer.cli.at_work import note_no_worker, note_paused_shops, note_unconfigured
 from consumer.cli.opening import Environment, Session, opened
 from consumer.cli.options import FILE, Config, Json, Limit
 from consumer.cli.output import at_most, note, print_json, print_rows, span
@@ -65,7 +65,8 @@ def orders_list(
 
     A read of Mirakl is a change if it shows something new, or if the order gets or loses a reason. `do`: when a person
     has to act. `now`: goods are made that must be stopped or changed. `wait`: a read ends it.
-    Above the list stands if no worker runs and, with --attention or --reason, which shops are paused and what waits.
+    Above the list stands if no worker runs, which of these shops are not in the configuration and, with --attention or
+    --reason, which shops are paused and what waits.
     `since`: for how long the order needs a person. `deadline`: until when Mirakl waits for the seller, or none. A SPAN
     is a number with its unit: 90min, 2h, 3d. A TIME is in UTC: 2026-03-01 or 2026-03-01T08:00. Sorted by `urgency`,
     `now` comes first; by `deadline`, the nearest; by `since` or `entered`, the longest; by `updated`, the last change.
@@ -119,6 +120,7 @@ def orders_list(
         rows = find_orders(session.store, wanted, session.policies(), now, None if count else limit + 1)
         if not (count or as_json):
             note_no_worker(session)
+            note_unconfigured(session, (one.row.shop for one in rows))
         if wanted.for_a_person and not (count or as_json):
             note_paused_shops(session, shop)
     if count:

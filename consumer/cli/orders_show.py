@@ -16,7 +16,7 @@ from adapters.store.commands import CommandRow
 from adapters.store.facts_json import facts_to_json
 from adapters.store.orders import OrderRow
 from consumer import config
-from consumer.cli.at_work import note_no_worker
+from consumer.cli.at_work import note_no_worker, note_unconfigured
 from consumer.cli.opening import Session, opened, with_config
 from consumer.cli.options import FILE, Config, Json, OfShop, OrderId, Raw
 from consumer.cli.output import cell, print_bytes, print_json, print_pairs, print_rows, text
@@ -120,6 +120,7 @@ def print_explanation(session: Session, row: OrderRow, as_json: bool = False) ->
         print_json(_for_programs(found, row, policy) | external_ref | {"changed": changed})
         return
     note_no_worker(session)
+    note_unconfigured(session, [row.shop])
     pairs = _state(found, row, policy) | external_ref
     names = [one.reason for one in found.attention]
     for number, one in enumerate(found.attention, start=1):

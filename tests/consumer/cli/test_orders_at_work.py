@@ -44,6 +44,19 @@ def test_a_stopped_service_is_named_beside_orders_and_after_decisions(desk: Desk
     assert "No worker" not in result.stdout, "a script reads the table alone"
 
 
+@pytest.mark.parametrize("command", [("list",), ("list", "--shop", "alpha"), ("explain", "O-1")], ids=" ".join)
+def test_a_shop_that_left_the_configuration_is_named_beside_its_orders(desk: Desk, command: tuple[str, ...]) -> None:
+    """`explain` says of such an order that a read or a call comes next, and none will come."""
+    desk.shows("SHIPPING")
+    assert "is not in the configuration" not in run("orders", *command).stderr
+    file = Path("orderflow.toml")
+    head, _, rest = file.read_text().partition("[shops.alpha]")
+    file.write_text(f"{head}[shops.beta]{rest.partition('[shops.beta]')[2]}")
+    said = "alpha is not in the configuration: it is not read at Mirakl, and no call is made for its orders."
+    assert run("orders", *command).stderr.splitlines().count(said) == 1
+    assert run("orders", *command, "--json").stderr == ""
+
+
 def test_programs_read_no_remark(desk: Desk) -> None:
     desk.shows("SHIPPING")
     stop_the_workers(desk)
