@@ -12,7 +12,7 @@ import pytest
 import yaml
 from prometheus_client.exposition import generate_latest
 
-from adapters.errors import Cause
+from adapters.errors import Cause, UnreadableReason
 from consumer.metrics.definitions import METRICS, Type
 from consumer.metrics.recorder import Recorder
 from statemachine.reasons import REASONS
@@ -163,6 +163,12 @@ def test_a_runbook_has_all_its_parts_and_commands_that_exist(name: str) -> None:
 def test_the_runbook_of_a_failing_loop_names_every_cause() -> None:
     section = RUNBOOKS.partition("\n## OrdersLoopFailing\n")[2].partition("\n## ")[0]
     assert [cause for cause in Cause if f"`{cause}`" not in section] == []
+
+
+def test_the_runbook_of_a_shop_that_comes_back_replays_what_became_dead_letters() -> None:
+    section = RUNBOOKS.partition("\n## OrdersUnconfigured\n")[2].partition("\n## ")[0]
+    assert f"--of-reason {UnreadableReason.UNKNOWN_COMPANY} " in section
+    assert f"`{UnreadableReason.UNKNOWN_SHOP}`" in section
 
 
 def test_a_count_of_events_is_shown_as_a_whole_number() -> None:

@@ -55,6 +55,14 @@ def test_the_log_of_several_pods_is_shown_whole(command: str) -> None:
     assert "--tail=-1" in command.split()
 
 
+def test_the_log_of_a_pod_that_does_not_start_has_that_of_its_init_container() -> None:
+    """kubectl shows one container of each pod, and says of one that has not begun only that it waits."""
+    section = (ROOT / "docs/runbooks.md").read_text().partition("\n## OrdersRoleMissing\n")[2].partition("\n## ")[0]
+    (command,) = re.findall(r"`(kubectl [^`]* logs [^`]+)`", section)
+    assert "--all-containers" in command.split()
+    assert "`schema`" in section
+
+
 def test_a_new_key_is_not_put_into_a_secret_that_its_store_overwrites() -> None:
     """The component external-secrets owns the Secrets, and its next refresh puts the old key back."""
     said = (ROOT / "docs/kubernetes.md").read_text().partition("**A new key or password**")[2].partition("\n## ")[0]

@@ -61,7 +61,8 @@ def test_a_command_of_a_runbook_runs(desk: Desk, command: str) -> None:
         desk.apply(event(Trigger.OMS_EVENT, "spoke", Facts(parts=(Part(1),))))
     else:
         desk.shows("WAITING_ACCEPTANCE")
-    add_dead_letter(desk, b'{"id": 1}')
+    of_reason = re.findall(r"--of-reason (\w+)", command)
+    add_dead_letter(desk, b'{"id": 1}', reason=of_reason[0] if of_reason else "bad_json")
     Path("alpha.key").write_text(ALPHA.api_key)
     marketplace = MiraklSimulator(ALPHA, Books(), desk.clock.now)
     environment = Environment(desk.clock, "ops", InProcess(mirakl_app(marketplace)))
