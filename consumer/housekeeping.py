@@ -5,7 +5,7 @@ knows, removes snapshots that nothing rests on, counts what people decided and w
 names and urgencies that older code did not store.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Mapping
 from datetime import datetime, timedelta
 from functools import partial
 from typing import Final
@@ -24,6 +24,7 @@ from consumer.imports_of_before import keep_what_was_sent
 from consumer.leases import RELAY, Leases
 from consumer.locked import LockedOrders
 from consumer.names import Naming
+from consumer.reads_of_before import read_stored_again
 from consumer.retention import Retention
 from consumer.urgencies import Urgencies
 from statemachine.events import Event, Trigger
@@ -60,7 +61,7 @@ class Housekeeping:
     def __init__(
         self,
         *,
-        shops: Iterable[str],
+        shops: Mapping[str, Collection[str]],
         store: Store,
         orders: OrderWriter,
         leases: Leases,
@@ -71,13 +72,14 @@ class Housekeeping:
         keep_snapshots: timedelta,
         hooks: Hooks,
     ) -> None:
-        """`embedded_log` None: the log is Kafka, and nothing is trimmed.
+        """`shops`: each with the codes of custom fields that its imports do not carry. `embedded_log` None: the log is
+        Kafka, and nothing is trimmed.
 
         `keep_records`: the age at which applied records of the embedded log are deleted. `keep_foreign`: an order that
         no read has shown is forgotten if the OMS has not reported on it for this time. `keep_snapshots`: an order at
         its end keeps all its snapshots for this time.
         """
-        self._shops = tuple(shops)
+        self._shops = dict(shops)
         self._store = store
         self._orders = orders
         self._leases = leases
@@ -85,7 +87,7 @@ class Housekeeping:
         self._embedded_log = embedded_log
         self._keep_records = keep_records
         self._decision_count = DecisionCount(store, clock, hooks)
-        self._forgetting = Forgetting(store, clock, hooks, self._shops, keep_foreign)
+        self._forgetting = Forgetting(store, clock, hooks, tuple(shops), keep_foreign)
         self._retention = Retention(store, clock, hooks, keep_snapshots)
         self._naming = Naming(store, clock)
         self._urgencies = Urgencies(store, clock)
@@ -159,9 +161,10 @@ class Housekeeping:
     def _replan(self) -> None:
         """Plan every open order again, because a policy may have changed before this process took the lease, and a
         change of policy is no event."""
-        for shop in self._shops:
+        for shop, left_out in self._shops.items():
             kept = partial(self._leases.kept, RELAY)
             self._sparing(partial(keep_what_was_sent, self._store, self._orders, shop, kept))
+            self._sparing(partial(read_stored_again, self._store, self._orders, shop, left_out, kept))
             keys = order_rows.open_keys(self._store, shop)
             for start in range(0, len(keys), REPLAN_BATCH):
                 kept()

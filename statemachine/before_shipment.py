@@ -24,6 +24,7 @@ from statemachine.facts import (
     Snapshot,
     age_of,
 )
+from statemachine.formulas import differ
 from statemachine.readings import last_answer
 from statemachine.reads_kept import LastOpen
 
@@ -106,7 +107,7 @@ def compared(facts: Facts) -> LastOpen | None:
     if last is None or first is None or answer is None or first < last or not first.has_address:
         return last
     known = dict(last.contents)
-    moved = {name: digest for name, digest in first.contents if known.get(name, digest) != digest}
+    moved = {name: digest for name, digest in first.contents if differ(known.get(name, digest), digest)}
     if not moved or first.read_at - answer.at > SOON:
         return last
     return replace(first, contents=tuple(sorted((known | moved).items())))

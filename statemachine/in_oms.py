@@ -17,7 +17,8 @@ from statemachine.facts import (
     Facts,
     Line,
 )
-from statemachine.other_values import shown_since, values_between
+from statemachine.formulas import differ
+from statemachine.other_values import values_between, was_another
 from statemachine.parcels import sent_more_at
 from statemachine.payloads import what_oms_got
 from statemachine.readings import (
@@ -33,7 +34,7 @@ from statemachine.readings import (
     parts_in_oms,
 )
 from statemachine.receipts import repeats
-from statemachine.settled import settle_of_content, settled_contents, settled_pieces
+from statemachine.settled import settled_contents, settled_pieces
 
 #: Statuses in which the OMS makes nothing: a question, canceled, on hold (docs/kornitx.md 8.1).
 STANDING_STILL: Final = (32, 128, 256)
@@ -104,13 +105,9 @@ def changed_contents(facts: Facts) -> dict[str, str]:
     found: dict[str, str] = {}
     for got in what_oms_got(facts):
         has = dict(got.contents) | settled_contents(facts, got.at)
-        found |= {name: has[name] for name, digest in now.items() if has.get(name, digest) != digest}
+        found |= {name: has[name] for name, digest in now.items() if differ(has.get(name, digest), digest)}
         again = {one.name for one in values_between(facts)} & has.keys() & now.keys() - found.keys()
-        found |= {
-            name: has[name]
-            for name in sorted(again)
-            if shown_since(facts, name, got, settle_of_content(facts, got.at, name))
-        }
+        found |= {name: has[name] for name in sorted(again) if was_another(facts, name, has[name], now[name], got)}
     return found
 
 

@@ -13,8 +13,10 @@ from typing import Final
 from statemachine.asked_once import asked_once
 from statemachine.before_shipment import PIECES, compared, is_before_shipment, newest_open
 from statemachine.facts import EPOCH, MESSAGES, WITHDRAWN_OF, Decision, Facts, Handover, Snapshot, age_of
+from statemachine.formulas import differ, formula_of
 from statemachine.occurrences import Begun, age_of_kept
 from statemachine.reads_kept import LastOpen, Shown
+from statemachine.settled import settle_of_content
 
 #: The pieces of a line that a read does not show.
 LEFT_OUT: Final = "left out"
@@ -82,6 +84,26 @@ def shown_since(facts: Facts, name: str, got: Handover, settle: Decision | None)
     ]
 
 
+def was_another(facts: Facts, name: str, has: str, now: str, got: Handover) -> bool:
+    """Whether reads since the one that the payload was made of showed another value of this content, which no
+    settle covers. `has`: the digest of what the OMS has, `now`: that of the newest read.
+
+    If the two are made by different formulas, they cannot be compared. Then a value in the formula of `now` is what an
+    unchanged order shows, or a change since. One in the formula of `has` is compared with that.
+    """
+    settle = settle_of_content(facts, got.at, name)
+    several = formula_of(has) != formula_of(now)
+    for one in values_between(facts):
+        if one.name != name or (settle and Begun(one).is_known_to(settle)):
+            continue
+        if formula_of(one.value) != formula_of(now):
+            if differ(one.value, has) and _is_since(one, got):
+                return True
+        elif _is_since(one, got) or (several and one.updated_at >= got.shown_at):
+            return True
+    return False
+
+
 @asked_once
 def values_between(facts: Facts) -> tuple[Shown, ...]:
     """The other values, and those of the newest read before the shipment that the first read after it shows otherwise,
@@ -90,7 +112,9 @@ def values_between(facts: Facts) -> tuple[Shown, ...]:
     if last is None or shown is None or last is shown:
         return facts.other_values
     now = dict(shown.contents)
-    between = (Shown(name, one, *age_of_kept(last)) for name, one in _values(last).items() if now.get(name, one) != one)
+    between = (
+        Shown(name, one, *age_of_kept(last)) for name, one in _values(last).items() if differ(now.get(name, one), one)
+    )
     return tuple(sorted({*facts.other_values, *between}))
 
 

@@ -3,6 +3,9 @@
 The facts of an import keep the digests of the read that the import was made from. If a later read has another digest
 for a name, this value has changed since the import. A digest covers named fields only, so a new field of Mirakl's,
 another order of members or other white space does not change it.
+
+Whoever changes how the digest of a content is made gives the content the next number in FORMULAS. Otherwise every open
+order comes to the list, though nothing changed at Mirakl (statemachine/formulas.py).
 """
 
 import json
@@ -16,12 +19,23 @@ from typing import Any, Final
 from adapters.messages.countries import country_code
 from adapters.messages.text import usable_id
 from statemachine.facts import MESSAGES, WITHDRAWN_OF
+from statemachine.formulas import FIRST, numbered
 
 #: The fields of an address that reach the OMS (docs/kornitx.md 10). The country comes too, by its code or its label.
 _ADDRESS: Final = (
     *("firstname", "lastname", "company", "company_2", "street_1", "street_2", "additional_info"),
     *("city", "state", "zip_code", "phone", "phone_secondary"),
 )
+#: The number of the formula of each content whose digest is not made as at first. WITHDRAWN_OF stands for the
+#: withdrawals of every line: a digest by another formula counts as another withdrawal (statemachine/settled.py), as few
+#: lines have one, and a second one that nobody sees makes too many goods. MESSAGES keeps the first formula: no other
+#: values of it are kept (statemachine/other_values.py), so a new one would hide a message.
+FORMULAS: Final[Mapping[str, int]] = {}
+
+
+def formula_for(name: str) -> int:
+    """The number of the formula by which this version makes the digest of this content."""
+    return FORMULAS.get(WITHDRAWN_OF if name.startswith(WITHDRAWN_OF) else name, FIRST)
 
 
 def contents_of(order_id: str, order: Mapping[str, Any], left_out: Collection[str] = ()) -> tuple[tuple[str, str], ...]:
@@ -110,7 +124,8 @@ def _values(order: Mapping[str, Any], left_out: Collection[str]) -> dict[str, ob
 
 def _digest(order_id: str, name: str, value: object) -> str:
     """The digest of the JSON array of the three. `order_id` is JSON already."""
-    return sha256(f"[{order_id}, {written(name)}, {written(value)}]".encode()).hexdigest()[:8]
+    digest = sha256(f"[{order_id}, {written(name)}, {written(value)}]".encode()).hexdigest()[:8]
+    return numbered(digest, formula_for(name))
 
 
 def written(value: object) -> str:

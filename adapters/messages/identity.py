@@ -2,6 +2,10 @@
 
 Each is a digest of canonical JSON: the members are sorted, and there is no white space between them. So the digest
 stays the same if Mirakl sends the members in another order, or with other white space.
+
+If a later version makes the second digest in another way, an import that the OMS rejected goes out once more: the read
+counts as changed. The other choice would be to keep the rejection, and then a corrected address would not be tried. The
+OMS stored nothing of an import that it rejected, so one more try does no harm.
 """
 
 import json
