@@ -104,7 +104,8 @@ def _found(facts: Facts, policy: Policy) -> Iterator[Deadline]:
         yield from _before(Reason.ACCEPTANCE_DUE, created_at, accept_by, policy.accept_margin)
     if snapshot.state in DEBIT and not _is_debited_later(facts, snapshot):
         before = last_without(facts, PAYMENT)
-        since = max(created_at, snapshot.accepted_at, before.read_at if before else EPOCH)
+        accepted_at = snapshot.accepted_at if snapshot.accepted_at <= snapshot.read_at else EPOCH  # not in the future
+        since = max(created_at, accepted_at, before.read_at if before else EPOCH)
         yield from _before(Reason.PAYMENT_LATE, since, _after(since, policy.payment_within), _NO_MARGIN)
     if snapshot.state == "SHIPPING" and not is_pending(facts, last_answer(facts, CommandKind.CONFIRM)):
         # Every order needs this deadline, also if Mirakl names none: if a person settled that the OMS canceled the
@@ -118,7 +119,7 @@ def _found(facts: Facts, policy: Policy) -> Iterator[Deadline]:
 
 def _created_at(facts: Facts, snapshot: Snapshot) -> datetime:
     """When the order was created. If Mirakl's date is missing, or after our first read, the first read that showed that
-    the seller has to act counts: every order needs a deadline. EPOCH: not known."""
+    the seller has to act, or a debit, counts: every order needs a deadline. EPOCH: not known."""
     first = min((at for _, at in facts.seen), default=EPOCH)
     latest = first if first > EPOCH else snapshot.read_at
     return snapshot.created_at if EPOCH < snapshot.created_at <= latest else first

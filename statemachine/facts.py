@@ -473,7 +473,7 @@ class Facts(KeepsAnswers):
     first_shipped: LastOpen | None = None
     #: Values that reads before the shipment showed and the newest of these reads does not show (other_values.py).
     other_values: tuple[Shown, ...] = ()
-    #: (Mirakl's state, the earliest start of a read that showed it), of the two states in which the seller has to act.
+    #: (Mirakl's state, the earliest start of a read that showed it), of the states in `SELLER_ACTS` (joining.py).
     seen: tuple[tuple[str, datetime], ...] = ()
     #: (why the OMS must not send the order, when Mirakl last showed that). stops.py has the words.
     stops: tuple[tuple[str, datetime], ...] = ()

@@ -29,7 +29,8 @@ from statemachine.occurrences import not_shown, shown_by
 from statemachine.other_values import other_values
 from statemachine.stops import stops_of, stops_read
 
-#: The states in which the seller has to act; from when on is `Facts.seen`.
+#: The states in which the seller has to act; from when on is `Facts.seen`. A debit is there too if Mirakl's date of the
+#: order cannot be: then the deadline of the payment counts from the first read (deadlines.py).
 SELLER_ACTS: Final = ("WAITING_ACCEPTANCE", "SHIPPING")
 _NOTHING: Final = Facts()
 #: These do not join by union.
@@ -122,7 +123,9 @@ def snapshot_facts(snapshot: Snapshot) -> Facts:
     pieces = tuple(sorted((line_id, number) for line_id, number in numbers.items() if number > 1))
     if snapshot.state not in KNOWN_STATES:
         return Facts(unknown=snapshot, pieces=pieces)
-    seen = ((snapshot.state, snapshot.read_at),) if snapshot.state in SELLER_ACTS else ()
+    dated = EPOCH < snapshot.created_at <= snapshot.read_at
+    counts = snapshot.state in SELLER_ACTS or (snapshot.state in DEBIT and not dated)
+    seen = ((snapshot.state, snapshot.read_at),) if counts else ()
     owed = () if snapshot.state in AFTER_SHIPPING else snapshot.owed_lines
     after = snapshot.state in DEBIT and snapshot.workflow in (PAY_ON_DELIVERY, PAY_ON_DUE_DATE)
     debit_after_shipping = after and snapshot.is_marked_shipped

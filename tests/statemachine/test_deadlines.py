@@ -141,11 +141,6 @@ def test_an_answer_that_mirakl_took_ends_it_and_one_that_was_not_applied_does_no
     assert planned(read_later, clock(22 * HOUR), yes)[0] == ["acceptance_due:2026-03-02 00:00"]
 
 
-def test_a_payment_has_no_deadline_that_counts_from_a_date_that_cannot_be() -> None:
-    for created in (EPOCH, datetime.min.replace(tzinfo=EPOCH.tzinfo), datetime.max.replace(tzinfo=EPOCH.tzinfo)):
-        assert planned(snapshot_event(read("WAITING_DEBIT", created=created)), clock(1000 * HOUR)) == ([], None)
-
-
 # -- Payment -----------------------------------------------------------------------------------------------------
 
 
@@ -153,7 +148,7 @@ def test_a_payment_that_takes_long_is_told_counted_from_the_decision() -> None:
     automatic = snapshot_event(read("WAITING_DEBIT"))
     assert planned(automatic) == ([], START + timedelta(hours=30))
     assert planned(automatic, clock(30 * HOUR)) == (["payment_late:2026-03-02 06:00"], None)
-    decided = snapshot_event(read("WAITING_DEBIT_PAYMENT", accepted_at=START + timedelta(hours=10)))
+    decided = snapshot_event(read("WAITING_DEBIT_PAYMENT", updated=10 * HOUR, accepted_at=START + timedelta(hours=10)))
     assert planned(decided) == ([], START + timedelta(hours=40))
 
 
@@ -162,6 +157,25 @@ def test_a_debit_after_the_shipment_is_no_payment_that_the_order_waits_for(workf
     lines = tuple(replace(line, shipped=True) for line in LINES)
     debit = snapshot_event(read("WAITING_DEBIT", workflow, lines=lines))
     assert planned(debit, clock(1000 * HOUR)) == ([], None)
+
+
+@pytest.mark.parametrize("state", ["WAITING_DEBIT", "WAITING_DEBIT_PAYMENT"])
+@pytest.mark.parametrize("year", [1, 1970, 2036, 9999])
+def test_the_payment_of_an_order_without_a_date_that_can_be_is_late_counted_from_our_first_read(
+    state: str, year: int
+) -> None:
+    odd = datetime(year, 1, 1, tzinfo=EPOCH.tzinfo)
+    first, later = (snapshot_event(read(state, updated=when, created=odd)) for when in (0, HOUR))
+    for events in ((first, later), (later, first)):
+        assert planned(*events) == ([], START + timedelta(hours=30))
+        assert planned(*events, clock(30 * HOUR))[0] == ["payment_late:2026-03-02 06:00"]
+
+
+@pytest.mark.parametrize("year", [2036, 9999])
+def test_a_decision_in_the_future_does_not_put_the_payment_off(year: int) -> None:
+    odd = datetime(year, 1, 1, tzinfo=EPOCH.tzinfo)
+    debit = snapshot_event(read("WAITING_DEBIT", accepted_at=odd))
+    assert planned(debit, clock(30 * HOUR))[0] == ["payment_late:2026-03-02 06:00"]
 
 
 def test_it_ends_when_the_customer_has_paid() -> None:
