@@ -17,6 +17,7 @@ from statemachine.facts import (
     Handover,
     Line,
     Snapshot,
+    Withdrawn,
 )
 from statemachine.in_oms import changed_contents, has_left, is_confirmed_by_us, is_done_in_oms, is_to_be_sent
 from statemachine.occurrences import MESSAGE, Begun, last_without
@@ -34,6 +35,7 @@ from statemachine.settled import (
     pieces_now,
     settle_of_line,
     settled_pieces,
+    settles_part,
     taken_out,
 )
 from statemachine.states import State
@@ -60,12 +62,12 @@ def _changed_lines(facts: Facts, snapshot: Snapshot, state: State) -> tuple[dict
 
     A line counts in the first list if the OMS has or may have it, and (1) all of it is withdrawn, or the newest read
     leaves it out, or (2) a part is withdrawn that was not known before, or (3) Mirakl shows fewer pieces, or (4) all of
-    it is withdrawn, a person settled that or an incident, and the OMS reports a parcel with it since. It counts in the
-    second list if (5) the import left it out, or a person settled that all of it was taken out, and it or a part of it
-    is to be sent now, or (6) Mirakl shows more pieces, or (7) a part that a person settled as withdrawn is not
-    withdrawn any more, or (8) a person settled that it or a part was taken out, and only our OR24 marked it shipped, or
-    (9) it was taken back or in an incident, only our OR24 marked it shipped, and the OMS did not send it
-    (`_is_owed_again`).
+    it is withdrawn, a person settled that or an incident, and the OMS reports a parcel with it since, or a part is, a
+    person settled that, and parcels hold every piece since. It counts in the second list if (5) the import left it out,
+    or a person settled that all of it was taken out, and it or a part of it is to be sent now, or (6) Mirakl shows more
+    pieces, or (7) a part that a person settled as withdrawn is not withdrawn any more, or (8) a person settled that it
+    or a part was taken out, and only our OR24 marked it shipped, or (9) it was taken back or in an incident, only our
+    OR24 marked it shipped, and the OMS did not send it (`_is_owed_again`).
 
     If Mirakl shows as many pieces as before, but reads since showed another number or left the line out, and no person
     settled that, then the OMS may have that number: it counts as a number before (`_shown_between`).
@@ -80,13 +82,16 @@ def _changed_lines(facts: Facts, snapshot: Snapshot, state: State) -> tuple[dict
     for shown in (*snapshot.lines, *lines_left_out(facts)):
         befores = [*in_oms.get(shown.id, ())]
         befores += _shown_between(facts, shown, befores)
-        left_wrongly = state is State.SHIPPED and bool(befores) and left_though_taken_back(facts, shown)
+        part_left = bool(befores) and _left_though_part_taken_out(facts, shown)
+        left_wrongly = state is State.SHIPPED and (
+            part_left or (bool(befores) and left_though_taken_back(facts, shown))
+        )
         line = _unmarked(shown) if left_wrongly else shown
         now = pieces_now(snapshot, line)
         if befores and (line.is_owed or _is_withdrawn(facts, line)):
             less = [before for before in befores if now.is_less_than(before)]
             still_made = less and (left_wrongly or not (state is State.SHIPPED and is_done_in_oms(facts, line)))
-            if still_made or (now.number == 0 and _left_though_taken_out(facts, line, state)):
+            if still_made or part_left or (now.number == 0 and _left_though_taken_out(facts, line, state)):
                 fewer[line.id] = named(line.id, now, (less or befores)[0])
             left = state is State.SHIPPED and (line.shipped or is_sent(facts, line))
             grown = [before for before in befores if now.is_more_than(before)]
@@ -143,6 +148,15 @@ def _left_though_taken_out(facts: Facts, line: Line, state: State) -> bool:
     if settle is None or not has_left_since(facts, line.id, settle):
         return False
     return not (state is State.SHIPPED and came_back(facts, line))
+
+
+def _left_though_part_taken_out(facts: Facts, line: Line) -> bool:
+    """Whether parcels hold every piece of the line, though a person settled that a part of them was taken out, and did
+    not know of the newest parcel."""
+    if line.withdrawn is not Withdrawn.PART or not in_parcels(facts, line):
+        return False
+    settle = settle_of_line(facts, EPOCH, line.id)
+    return bool(settle and settles_part(settle, line.id) and has_left_since(facts, line.id, settle))
 
 
 def pieces_in_oms(facts: Facts, snapshot: Snapshot) -> dict[str, list[Pieces]]:

@@ -183,6 +183,13 @@ def settle_of_line(facts: Facts, since: datetime, line_id: str) -> Decision | No
     return _newest_settle(facts, since, lambda one: any(line == line_id for line, _ in _settled_by(facts, one)))
 
 
+def settles_part(settle: Decision, line_id: str) -> bool:
+    """Whether this settle says that a part of the line was withdrawn, so that the OMS does not send every piece."""
+    details = _details(settle, Reason.LINES_CANCELED_AFTER_IMPORT)
+    named_lines = dict(_line_of(change) for detail in details for change in entries(detail))
+    return line_id in named_lines and bool(named_lines[line_id].withdrawn)
+
+
 def change_settled_at(facts: Facts, since: datetime) -> datetime | None:
     """The time of the newest settle of any reason, if a settle since this instant names a change of lines or contents.
 

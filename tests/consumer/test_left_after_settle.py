@@ -230,3 +230,34 @@ def test_an_incident_that_ended_before_the_line_left_needs_nobody(rig: Rig, sett
     rig.poll(60)
     leave(rig, "1-A-1", "1-A-2")
     assert (rig.state(), rig.attention()) == ("shipped", [])
+
+
+def test_all_pieces_leave_though_a_person_settled_that_some_were_taken_out(rig: Rig) -> None:
+    """Mirakl shows three pieces as before, and a refund of one."""
+    rig.imported(quantity=3)
+    changes.refund(rig.mirakl["alpha"], "1-A", "1-A-1", quantity=1)
+    rig.poll(60)
+    decide(rig, DecisionKind.SETTLE, "lines_canceled_after_import")
+    items = [{"external_ref": "1-A-1", "quantity": 3}]
+    tell(rig, 8, new_shipments=[{"tracking": "T1", "items": items}])
+    assert rig.attention() == ["lines_canceled_after_import"]
+    rig.poll(600)
+    rig.work()
+    assert (rig.state(), rig.attention()) == ("shipped", ["lines_canceled_after_import"])
+    (one,) = operations.explanation(rig.store, rig.row(), rig.policies["alpha"], rig.clock.now()).attention
+    assert "Stop the parcel or arrange its return" in one.cure
+    decide(rig, DecisionKind.SETTLE, "lines_canceled_after_import")
+    rig.poll(600)
+    assert rig.attention() == []
+
+
+@pytest.mark.parametrize("pieces", [2, 0])
+def test_the_pieces_that_were_left_leave_and_need_nobody(rig: Rig, pieces: int) -> None:
+    """0: the OMS names no pieces, so its report is about what it still had."""
+    rig.imported(quantity=3)
+    changes.refund(rig.mirakl["alpha"], "1-A", "1-A-1", quantity=1)
+    rig.poll(60)
+    decide(rig, DecisionKind.SETTLE, "lines_canceled_after_import")
+    items = [{"external_ref": "1-A-1", "quantity": pieces}] if pieces else []
+    tell(rig, 8, shipping_tracking="T1", new_shipments=[{"tracking": "T1", "items": items}])
+    assert rig.attention() == []
