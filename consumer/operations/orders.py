@@ -183,6 +183,7 @@ def new_facts(store: Store, order: OrderRow, act: Act) -> Facts:
             if any(one.reason == Reason.HELD for one in order.attention):
                 raise NotPossible(f"{_name(order)} is held already")
         case DecisionKind.SETTLE:
+            _require_import_known(order, command_rows.of_order(store, order.key))
             subject = _to_settle(order, act.only)
         case DecisionKind.RETRY:
             subject = _to_retry(order, command_rows.of_order(store, order.key), act.at)
@@ -335,6 +336,15 @@ def _how_to_withdraw(order: OrderRow) -> str:
     if may_be_in_oms(order.facts):
         return "to withdraw it, stop it in the OMS, and cancel or refund it in Mirakl's portal"
     return "to withdraw it, `orders hold` keeps it from the OMS; then cancel or refund it in Mirakl's portal"
+
+
+def _require_import_known(order: OrderRow, commands: Sequence[CommandRow]) -> None:
+    """Raise NotPossible while an import is under way: the OMS may get the order only after a person looked there, as it
+    was before Mirakl changed it. Then the settle would say that the OMS knows of the change."""
+    if any(one.kind is CommandKind.IMPORT and one.state is CommandState.LEASED for one in commands):
+        raise NotPossible(
+            f"{_name(order)}: {CommandKind.IMPORT} is under way; wait for its outcome, then look in the OMS and decide"
+        )
 
 
 def _to_settle(order: OrderRow, only: Collection[str] = ()) -> tuple[str, ...]:

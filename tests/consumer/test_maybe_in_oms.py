@@ -14,6 +14,7 @@ from adapters.store import schema as s
 from adapters.store.facts_json import facts_to_json
 from consumer.imports_of_before import keep_what_was_sent
 from consumer.operations import orders as operations
+from consumer.operations.errors import NotPossible
 from statemachine.facts import DecisionKind
 from tests.consumer.in_oms_hands import decide, details, lower
 from tests.consumer.rig import Rig
@@ -226,4 +227,22 @@ def test_a_changed_address_of_an_order_that_the_oms_refused_is_no_change_in_the_
     rig.poll()
     rig.work()
     changed(rig)
+    assert rig.attention() == []
+
+
+def test_nothing_is_settled_while_an_import_is_under_way(rig: Rig) -> None:
+    """The OMS does not have the order yet, so a person who looks there finds nothing to change."""
+
+    def meanwhile(_request: httpx.Request) -> None:
+        rig.oms_net.hook = lambda _: None
+        changes.set_address(rig.mirakl["alpha"], "1-A", street_1="95 New")
+        rig.poll()
+        assert rig.attention() == ["changed_after_import"]
+        with pytest.raises(NotPossible, match="import_order is under way; wait for its outcome, then look in the OMS"):
+            decide(rig, DecisionKind.SETTLE)
+
+    rig.oms_net.hook = meanwhile
+    rig.imported()
+    assert rig.attention() == ["changed_after_import"]
+    decide(rig, DecisionKind.SETTLE)
     assert rig.attention() == []
