@@ -10,55 +10,47 @@ from collections.abc import Iterator, Sequence
 from typing import Final
 
 from statemachine import deadlines
-from statemachine.changes_by_mirakl import all_taken_back, changes_by_mirakl, pieces_in_oms
+from statemachine.changes_by_mirakl import all_taken_back, changes_by_mirakl
 from statemachine.commands import CommandKind, Need, Obstacle, Policy, next_round, obstacle, rejections_of
+from statemachine.elsewhere import is_released_as_dated, shipped_elsewhere
 from statemachine.ends import is_ended
 from statemachine.facts import (
-    AFTER_SHIPPING,
     DEBIT,
     EPOCH,
     OWED_LINE_STATES,
     PAY_ON_SHIPMENT,
-    UNCLEAR,
     DecisionKind,
     Facts,
     Line,
     Snapshot,
     Withdrawn,
 )
-from statemachine.ids_in_text import named_in, written
+from statemachine.ids_in_text import written
 from statemachine.in_oms import (
     goes_on_at,
     has_left,
     is_confirmed_by_us,
     is_debited_after_shipping,
     is_debited_as_shipped,
-    is_done_in_oms,
-    is_shipped_by_another,
     left_at,
-    unfinished_parts,
 )
 from statemachine.missing import is_gone, not_found_since_read
 from statemachine.occurrences import (
     NOTHING_OWED,
     PAYMENT,
-    SHIPPED,
     Begun,
     last_without,
     of_number,
-    of_shipped_date,
     of_state,
     of_withdrawal,
 )
 from statemachine.parcels import sent_more_at, sent_quantity
-from statemachine.payloads import may_be_in_oms, what_oms_got
+from statemachine.payloads import may_be_in_oms
 from statemachine.readings import (
     acceptance,
-    alive_parts,
     answers_of_lines,
     is_foreign_tracking,
     is_pending,
-    is_vouched,
     last_answer,
     last_decision,
     ordered_pieces,
@@ -68,9 +60,9 @@ from statemachine.reason_of_order import Attention
 from statemachine.reasons import Reason
 from statemachine.refused_or_canceled import reasons_of_dead
 from statemachine.reported_by_oms import reasons_of_oms
-from statemachine.settled import has_left_since, left_to_others, named, pieces_now, sent_again_at, taken_out
+from statemachine.settled import has_left_since, named, pieces_now, sent_again_at, taken_out
 from statemachine.states import State
-from statemachine.stops import INCIDENT, SHIPPED_LINE, is_put_back, stood_at_shipment
+from statemachine.stops import INCIDENT, is_put_back, stood_at_shipment
 from statemachine.trackings import best_told_at, best_tracking
 from statemachine.troubles import is_released, messages_waited_until, reason_from, troubles_of_need
 
@@ -161,17 +153,12 @@ def _of_order(facts: Facts, policy: Policy, state: State) -> Iterator[Attention]
     if state == State.SHIPPING:
         yield from _before_import(facts, snapshot)
     yield from _unclear_lines(facts, snapshot, state)
-    if not state.is_final:
-        yield from _left_though_left_to_others(facts, snapshot)
     if snapshot.state == "SHIPPING":
         yield from _while_shipping(facts, policy, snapshot)
-        yield from _lines_shipped_elsewhere(facts, snapshot)
     yield from _too_early(facts, snapshot, state)
     if not state.is_final:
         yield from changes_by_mirakl(facts, policy, snapshot, state)
-    vouched = state is State.DISPATCHED and is_vouched(facts, *snapshot.lines)
-    if state is State.SHIPPED or vouched or is_debited_after_shipping(facts):
-        yield from _shipped_elsewhere(facts, policy, snapshot)
+        yield from shipped_elsewhere(facts, policy, snapshot, state)
     shown = snapshot.tracking
     if is_foreign_tracking(facts, shown) and (best := best_tracking(facts)) and not shown.shows(best):
         after = Begun(last_without(facts, of_number(shown)), best_told_at(facts))
@@ -230,28 +217,6 @@ def _left_with_incident(facts: Facts, line: Line) -> bool:
     return settle is None or has_left_since(facts, line.id, settle)
 
 
-def _shipped_elsewhere(facts: Facts, policy: Policy, snapshot: Snapshot) -> Iterator[Attention]:
-    """An order that somebody else shipped while the OMS has it, or may have it without a report yet. If the goods are
-    ours to ship, a report of the OMS that they left ends the reason: then a person marked the order shipped in the
-    portal. Mirakl may debit one parcel before the rest is shipped: then only its lines count.
-
-    If a person vouched that the goods left, the reason stands before and after our own OR24, but only if the OMS
-    reports since that it works on them (`unfinished_parts`)."""
-    if is_confirmed_by_us(facts) and not (is_vouched(facts, *snapshot.lines) and unfinished_parts(facts)):
-        return
-    elsewhere = is_shipped_by_another(facts, policy)
-    unreported = not facts.parts and not facts.dispatches and may_be_in_oms(facts)
-    if unreported or (alive_parts(facts) if elsewhere else unfinished_parts(facts)):
-        marked = [line for line in snapshot.lines if line.shipped]
-        is_part = snapshot.state in DEBIT and 0 < len(marked) < len(snapshot.lines)
-        if is_part and not elsewhere and all(is_done_in_oms(facts, line) for line in marked):
-            return
-        lines = ", ".join(written(line.id) for line in marked) if is_part else ""
-        by = snapshot.centre if elsewhere else lines
-        left = max(left_at(facts, *snapshot.lines) if elsewhere else EPOCH, goes_on_at(facts))
-        yield Attention(Reason.SHIPPED_ELSEWHERE, by, after=Begun(last_without(facts, SHIPPED), left))
-
-
 def _before_import(facts: Facts, snapshot: Snapshot) -> Iterator[Attention]:
     """Why an order that the OMS does not have yet is not imported."""
     lines = snapshot.owed_lines
@@ -268,22 +233,13 @@ def _before_import(facts: Facts, snapshot: Snapshot) -> Iterator[Attention]:
         yield order
         if not is_ended(facts, order):  # one release covers the order and its lines
             return
-    if dated := [line for line in lines if line.shipped and not _is_released_as_dated(facts, line)]:
+    if dated := [line for line in lines if line.shipped and not is_released_as_dated(facts, line)]:
         yield Attention(Reason.LINE_SHIPPED_BEFORE, ", ".join(written(line.id) for line in dated))
 
 
 def _shipped_before(facts: Facts) -> Attention:
     seen = facts.shipped_update  # a release does not cover what Mirakl shows shipped again later
     return Attention(Reason.SHIPPED_BEFORE, f"{seen:%Y-%m-%d %H:%M:%S}" if seen > EPOCH else "")
-
-
-def _is_released_as_dated(facts: Facts, line: Line) -> bool:
-    """Whether a person who knew that the line has a `shipped_date` let its import be made."""
-    begun, prefix = Begun(last_without(facts, of_shipped_date(line))), f"{Reason.LINE_SHIPPED_BEFORE}:"
-    releases = [one for one in facts.decisions if one.kind is DecisionKind.RELEASE and begun.is_known_to(one)]
-    details = (token.removeprefix(prefix) for one in releases for token in one.subject if token.startswith(prefix))
-    of_order = any(one.names(Reason.SHIPPED_BEFORE) for one in releases)
-    return of_order or any(named_in(detail, [line.id]) for detail in details)
 
 
 def _withdrawal_of(snapshot: Snapshot, line: Line) -> str:
@@ -315,39 +271,6 @@ def _while_shipping(facts: Facts, policy: Policy, snapshot: Snapshot) -> Iterato
         detail = f"after {again:%Y-%m-%d %H:%M:%S}" if again > EPOCH else ""
         after = Begun(last_without(facts, NOTHING_OWED), max(left_at(facts, *gone), goes_on_at(facts)))
         yield Attention(Reason.WITHDRAWN_AFTER_IMPORT, detail, after=after)
-
-
-def _lines_shipped_elsewhere(facts: Facts, snapshot: Snapshot) -> Iterator[Attention]:
-    """Lines that somebody else marked shipped while the OMS has them, or may have them."""
-    if is_confirmed_by_us(facts):
-        return
-    unclear = {name for got in what_oms_got(facts) for name, _ in got.contents if name.startswith(UNCLEAR)}
-    in_oms = pieces_in_oms(facts, snapshot)
-    lines = [
-        line
-        for line in snapshot.lines
-        if line.state in AFTER_SHIPPING or line.shipped
-        if not (line.is_owed and _is_released_as_dated(facts, line))
-        if UNCLEAR + line.id not in unclear and not is_done_in_oms(facts, line)
-        if any(before.number != 0 for before in in_oms.get(line.id, ()))
-    ]
-    if lines:
-        shown = (of_shipped_date(line) if line.is_owed else of_state(line) for line in lines)
-        after = Begun(last_without(facts, *shown))
-        yield Attention(Reason.SHIPPED_ELSEWHERE, ", ".join(written(line.id) for line in lines), after=after)
-
-
-def _left_though_left_to_others(facts: Facts, snapshot: Snapshot) -> Iterator[Attention]:
-    """Lines that somebody else marked shipped, and that are in a parcel of the OMS since a person settled that they are
-    stopped there. Our OR24 for the rest does not end it."""
-    lines = []
-    for line in snapshot.lines if facts.decisions and facts.dispatches else ():  # most orders have no decision
-        settle = left_to_others(facts, line.id)
-        if settle and has_left_since(facts, line.id, settle) and stood_at_shipment(facts, line, SHIPPED_LINE):
-            lines.append(line)
-    if lines:
-        after = Begun(told_at=max(sent_more_at(facts, line.id) for line in lines))
-        yield Attention(Reason.SHIPPED_ELSEWHERE, ", ".join(written(line.id) for line in lines), after=after)
 
 
 def _is_held(facts: Facts) -> bool:

@@ -19,6 +19,7 @@ from statemachine.facts import (
     ENDED_LINE_STATES,
     EPOCH,
     OWED_LINE_STATES,
+    PAY_ON_ACCEPTANCE,
     Decision,
     Facts,
     Line,
@@ -54,6 +55,12 @@ def of_shipped_date(line: Line) -> str:
     return f"{line.id} shipped_date"
 
 
+def of_mark(line: Line) -> str:
+    """Name that Mirakl shows a line shipped, by its state or by a `shipped_date`. Only of workflows in which the debit
+    follows the shipment."""
+    return f"{line.id} marked shipped"
+
+
 def of_number(shown: Tracking) -> str:
     """Name the tracking number that Mirakl shows."""
     return f"tracking {sha256(shown.bare_number.encode()).hexdigest()[:8]}"
@@ -72,6 +79,9 @@ def _shown_by(snapshot: Snapshot) -> Iterator[str]:
             yield of_state(line)
         if snapshot.state in _MAYBE_TO_SEND and line.shipped and line.is_owed:
             yield of_shipped_date(line)
+        after = snapshot.state in _MAYBE_TO_SEND and snapshot.workflow not in ("", PAY_ON_ACCEPTANCE)
+        if after and (line.shipped or line.state in AFTER_SHIPPING):
+            yield of_mark(line)
         # Whether refunds of the price took all of the line, only another read can tell: one with more pieces
         # (joining.py).
         if line.withdrawn in (Withdrawn.PART, Withdrawn.PRICE):

@@ -369,11 +369,12 @@ REASONS: Final[Mapping[Reason, About]] = {
     ),
     Reason.SHIPPED_ELSEWHERE: About(
         "Mirakl shows the order or lines shipped, not by us or because a person said so, or debits a shipment that is "
-        "not ours, or a person said that the goods left; and the OMS did not report all of it sent",
-        "If these goods have not left the OMS, stop them there; if another centre sent them too, stop the parcel. Then "
-        "`orders settle ORDER --only shipped_elsewhere --reason WHY`. If a person marked the order shipped in Mirakl's "
-        "portal, it clears when the OMS reports all of it sent: look then whether two parcels left. If Mirakl shows "
-        "another number than the OMS, foreign_tracking stays on the list.",
+        "not ours, or a person said that the goods left; and the OMS has them, or reported since that it sent them too",
+        "If these goods have not left the OMS, stop them there. If they left too, perhaps two parcels left: stop the "
+        "second or arrange its return. Then `orders settle ORDER --only shipped_elsewhere --reason WHY`. The reason "
+        "stays until then, also if the OMS sends the goods; foreign_tracking stands instead if Mirakl shows another "
+        "number. A number that a person named (`orders sent`) stays at Mirakl: `orders sent ORDER --carrier NAME "
+        "--tracking NUMBER --reason WHY` gives it that of the OMS.",
         urgency=Urgency.NOW,
         detail="by whom, or which lines if not all",
     ),

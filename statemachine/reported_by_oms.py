@@ -5,7 +5,7 @@ from typing import Final
 
 from statemachine.canceled_by_oms import reasons_of_cancellations
 from statemachine.commands import CommandKind
-from statemachine.facts import Facts, Line
+from statemachine.facts import VOUCHED, Facts, Line
 from statemachine.ids_in_text import written
 from statemachine.in_oms import unfinished_parts
 from statemachine.payloads import our_payloads
@@ -31,10 +31,15 @@ _STOPPED: Final = {32: Reason.OMS_QUERY, 256: Reason.OMS_ON_HOLD}
 
 
 def reasons_of_oms(facts: Facts, state: State) -> Iterator[Attention]:
-    """Reasons from what the OMS reported."""
+    """Reasons from what the OMS reported.
+
+    Once Mirakl shows the order shipped, other lines or pieces in the OMS's answer need nobody, unless a person vouched
+    that the goods left: then the OMS may still make what it has.
+    """
     if not state.is_final:
         yield from reasons_of_cancellations(facts)
-    if state in (State.IMPORTED, State.DISPATCHED) and (differing := _imported_otherwise(facts)):
+    vouched = state is State.SHIPPED and any(one.oms_id == VOUCHED for one in facts.dispatches)
+    if (vouched or state in (State.IMPORTED, State.DISPATCHED)) and (differing := _imported_otherwise(facts)):
         yield Attention(Reason.LINES_NOT_IMPORTED, ", ".join(differing))
     if not state.is_final:
         yield from _stopped(facts)

@@ -30,7 +30,7 @@ from statemachine.facts import (
     age_of,
 )
 from statemachine.in_oms import has_left, is_confirmed_by_us, left_at
-from statemachine.occurrences import is_kept
+from statemachine.occurrences import age_of_kept, is_kept, last_without, of_mark
 from statemachine.payloads import what_oms_got
 from statemachine.readings import is_ended_everywhere, last_answer
 from statemachine.reason_of_order import Attention
@@ -243,10 +243,17 @@ def is_unpaid_again(facts: Facts) -> bool:
 
 def stood_at_shipment(facts: Facts, line: Line, *stops: str) -> bool:
     """Whether the newest read before the shipment, or a later one, showed the line so. `stops`: SHIPPED_LINE or
-    INCIDENT."""
+    INCIDENT.
+
+    Where Mirakl debits after the shipment, the debit of our own shipment shows every line shipped. So a read before it
+    that does not show the line shipped counts.
+    """
     stopped = _stopped_since_import(facts, *(stop + line.id for stop in stops))
     last = newest_open(facts) if stopped else None
-    return last is not None and last.updated_at <= max(stopped)
+    if last is None or last.updated_at > max(stopped):
+        return False
+    without = last_without(facts, of_mark(line)) if SHIPPED_LINE in stops else None
+    return without is None or age_of_kept(without) < age_of_kept(last)
 
 
 def line_stopped_at(facts: Facts, line: Line) -> datetime | None:

@@ -6,6 +6,7 @@ from datetime import datetime
 from statemachine.asked_once import asked_once
 from statemachine.facts import EPOCH, VOUCHED, Dispatch, Facts, Tracking
 from statemachine.receipts import dispatches_once
+from statemachine.vouches import sent_beside
 
 
 @asked_once
@@ -16,10 +17,12 @@ def best_tracking(facts: Facts) -> Tracking:
     """
     dispatches = dispatches_once(facts)  # a repeat is no news: a person may have named another tracking since
     with_number = [one for one in dispatches if one.tracking.number] or dispatches
-    reports = [one for one in with_number if one.oms_id != VOUCHED]
-    best = _newest(reports)
     # If a person vouches without a tracking, the tracking that the OMS named stays.
     vouched = _newest([one for one in with_number if one.oms_id == VOUCHED and one.tracking])
+    # Perhaps two parcels left: Mirakl keeps the number that a person named, until a person names the other one.
+    beside = sent_beside(facts) if vouched and vouched.tracking.number else ()
+    reports = [one for one in with_number if one.oms_id != VOUCHED and one not in beside]
+    best = _newest(reports)
     if vouched and not (best and _first_told_at(reports, best.tracking) > vouched.told_at):
         best = vouched
     if best is None:

@@ -4,7 +4,7 @@ No text holds personal data.
 """
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Final
 
 from consumer.operations.cases import (
@@ -31,7 +31,20 @@ from consumer.operations.cases import (
 from consumer.operations.causes_before_import import BEFORE_IMPORT, states_of_lines
 from consumer.operations.deadline_causes import acceptance_due, shipping_due
 from statemachine.canceled_by_oms import NOT_OWED
-from statemachine.facts import AFTER_SHIPPING, DEBIT, EPOCH, DecisionKind, Facts, Line, OmsStatus, Tracking, Withdrawn
+from statemachine.elsewhere import sent_twice_at
+from statemachine.facts import (
+    AFTER_SHIPPING,
+    DEBIT,
+    EPOCH,
+    VOUCHED,
+    DecisionKind,
+    Dispatch,
+    Facts,
+    Line,
+    OmsStatus,
+    Tracking,
+    Withdrawn,
+)
 from statemachine.ids_in_text import entries, named_in, read
 from statemachine.in_oms import changed_contents, has_left, is_confirmed_by_us, unfinished_parts
 from statemachine.missing import not_found_since_read
@@ -53,6 +66,7 @@ from statemachine.reasons import Reason
 from statemachine.settled import settled_pieces
 from statemachine.trackings import best_tracking
 from statemachine.urgency_of_order import lines_named_in, shipped_by_somebody_else, taken_back_since
+from statemachine.vouches import sent_beside
 
 
 def cause_of_order(case: Case) -> str:
@@ -67,9 +81,28 @@ def _shipped_elsewhere(case: Case) -> str:
     lines, by = lines_named_in(case.one, case.facts), case.one.detail
     which = f"shipped: {', '.join(map(named, lines))}" if lines else f"the fulfilment centre is {by}" if by else ""
     shown = mirakl_shows(case.facts.snapshot) if mirakl_state(case.facts) in DEBIT else ""
-    if is_confirmed_by_us(case.facts) or is_vouched(case.facts, *shown_lines(case.facts)):
+    if not by and (twice := _sent_twice(case.facts)):
+        return joined((twice, f"in the OMS: {orders_in_oms(case.facts)}" if unfinished_parts(case.facts) else ""))
+    if not lines and (is_confirmed_by_us(case.facts) or is_vouched(case.facts, *shown_lines(case.facts))):
         shown = "a person said that the goods left, and the OMS reports since that it works on them"
     return joined((shown, which, f"in the OMS: {orders_in_oms(case.facts)}"))
+
+
+def _sent_twice(facts: Facts) -> str:
+    """Under which numbers perhaps two parcels left. Empty: nothing shows two."""
+    if sent_twice_at(facts) == EPOCH:
+        return ""
+    beside = sent_beside(facts)
+    by_oms = beside or [one for one in facts.dispatches if one.oms_id != VOUCHED]
+    by_person = [one for one in facts.dispatches if one.oms_id == VOUCHED]
+    who = f"a person said that the goods left{_under(by_person)}" if beside else "somebody else reported the shipment"
+    return f"{who}, and the OMS reported since that it sent the goods{_under(by_oms)}, so perhaps two parcels left"
+
+
+def _under(dispatches: Iterable[Dispatch]) -> str:
+    """The trackings of these dispatches, each once. Empty: they have none."""
+    each = dict.fromkeys(tracking_in_words(one.tracking) for one in dispatches if one.tracking.number)
+    return f" under {', '.join(each)}" if each else ""
 
 
 def _gone(case: Case) -> str:

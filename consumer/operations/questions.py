@@ -12,7 +12,7 @@ from consumer.operations.explain import oms_goes_on
 from consumer.operations.outside import answer_awaited, canceled_in_oms, money_awaited
 from consumer.operations.stops import what_ends
 from statemachine.commands import CommandKey, CommandKind, CommandState, Policy
-from statemachine.facts import Decision, DecisionKind, Facts
+from statemachine.facts import VOUCHED, Decision, DecisionKind, Facts
 from statemachine.in_oms import unfinished_parts
 from statemachine.joining import join
 from statemachine.missing import is_gone
@@ -24,6 +24,7 @@ from statemachine.states import State
 from statemachine.trackings import best_tracking
 from statemachine.urgency import EndsBy
 from statemachine.urgency_of_order import lines_named_in
+from statemachine.vouches import sent_beside
 
 
 def question(
@@ -146,7 +147,9 @@ def _first(before: Plan, after: Plan, facts: Facts, policy: Policy) -> Iterator[
 def _other_parcels(before: Plan, facts: Facts) -> str:
     """What a person has to stop of an order or of lines that somebody else shipped too."""
     if all_sent(facts) and not unfinished_parts(facts):
-        return "the OMS sent the goods too: if two parcels left, stop the second or arrange its return first"
+        too = "the OMS sent the goods too: if two parcels left, stop the second or arrange its return first"
+        keeps = any(one.oms_id == VOUCHED and one.tracking.number for one in facts.dispatches) and sent_beside(facts)
+        return f"{too}; Mirakl keeps {tracking_in_words(best_tracking(facts))}" if keeps else too
     reasons = [one for one in before.attention if one.reason is Reason.SHIPPED_ELSEWHERE]
     lines = [line for one in reasons for line in lines_named_in(one, facts)]
     if others := others_to_send(facts, lines) if lines else []:

@@ -109,14 +109,6 @@ def test_a_correction_within_the_second_of_a_report_that_was_dated_ahead_wins(ri
     assert shown(rig) == ("DPD", "T2")
 
 
-def test_the_number_of_the_oms_replaces_one_that_a_person_named_before(rig: Rig) -> None:
-    left = rig.clock.now()
-    vouch(rig, "T9")
-    assert shown(rig) == ("DPD", "T9")
-    report(rig, 8, "T1", left)
-    assert (shown(rig), rig.attention()) == (("DPD", "T1"), [])
-
-
 @pytest.mark.parametrize("dated", [True, False])
 def test_a_number_that_a_person_named_stays_when_the_oms_reports_the_earlier_one_again(rig: Rig, dated: bool) -> None:
     left = rig.clock.now() if dated else None

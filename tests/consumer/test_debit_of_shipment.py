@@ -47,8 +47,9 @@ def test_shipped_in_the_portal_while_the_oms_makes_it_is_told_at_the_debit(rig: 
     assert details(rig) == {"shipped_elsewhere": ""}
     (reason,) = attention_reasons(rig.row(), rig.journal(), Policy())
     assert reason.cause.startswith("Mirakl shows WAITING_DEBIT_PAYMENT")
-    tell(rig, 8, shipping_tracking="T1")  # a person marked it shipped in the portal, the OMS sent it
-    assert (rig.state(), rig.attention()) == ("dispatched", [])
+    tell(rig, 8, shipping_tracking="T1")
+    # If Mirakl dates the shipment, the OMS sent the goods after somebody else, so perhaps two parcels left.
+    assert (rig.state(), rig.attention()) == ("dispatched", ["shipped_elsewhere"] if lines else [])
 
 
 def test_shipped_in_the_portal_after_an_import_whose_answer_was_lost_is_told_at_the_debit(rig: Rig) -> None:

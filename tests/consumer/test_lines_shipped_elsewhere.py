@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from adapters.messages.text import iso
 from adapters.simulators.mirakl import changes
 from consumer.operations import orders as operations
 from statemachine.facts import DecisionKind
@@ -111,3 +112,43 @@ def test_a_line_that_is_to_be_sent_after_a_settle_and_leaves_needs_nobody(rig: R
     rig.poll(600)
     rig.work()
     assert (rig.state(), rig.attention()) == ("shipped", [])
+
+
+def dates(rig: Rig) -> None:
+    """Mirakl debits the customer after our OR24, and dates the shipment of every line."""
+    rig.poll(600)
+    for line in ("1-A-1", "1-A-2"):
+        changes.set_line(rig.mirakl["alpha"], "1-A", line, shipped_date=iso(rig.clock.now()))
+    rig.poll(60)
+    rig.work()
+    assert str(rig.row().facts.snapshot.state).startswith("WAITING_DEBIT")  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize("again", [True, False])
+def test_the_debit_of_our_own_shipment_does_not_bring_a_settled_line_back(tmp_path: Path, again: bool) -> None:
+    """Where Mirakl debits after the shipment. It does if the line was not to be sent."""
+    rig = Rig(tmp_path)
+    rig.imported(lines=2, workflow="PAY_ON_SHIPMENT")
+    mark(rig)
+    decide(rig, DecisionKind.SETTLE, "shipped_elsewhere")
+    rig.clock.advance(60)
+    if again:
+        mark(rig, "SHIPPING")
+    parcel_of_both(rig)
+    told = {} if again else {"shipped_elsewhere": "1-A-1"}
+    assert details(rig) == told
+    dates(rig)
+    assert details(rig) == told
+
+
+def test_of_two_lines_of_one_settle_only_the_one_that_leaves_is_told(rig: Rig) -> None:
+    rig.imported(lines=3)
+    mark(rig)
+    changes.set_line(rig.mirakl["alpha"], "1-A", "1-A-2", order_line_state="SHIPPED")
+    rig.poll()
+    decide(rig, DecisionKind.SETTLE, "shipped_elsewhere")
+    items = [{"external_ref": "1-A-1", "quantity": 1}]
+    tell(rig, 512, new_shipments=[{"tracking": "T1", "items": items}])
+    assert details(rig)["shipped_elsewhere"] == "1-A-1"
+    decide(rig, DecisionKind.SETTLE, "shipped_elsewhere")
+    assert rig.attention() == ["partly_sent"]

@@ -66,8 +66,8 @@ def test_why_here_of_our_own_shipment_names_nobody_else(rig: Rig) -> None:
 def test_a_settle_of_what_another_shipped_says_that_the_oms_goes_on(rig: Rig) -> None:
     shipped_in_the_portal(rig)
     found = reasons(rig)["shipped_elsewhere"].cure
-    assert "it clears when the OMS reports all of it sent: look then whether two parcels left" in found
-    assert "foreign_tracking stays on the list" in found
+    assert "The reason stays until then, also if the OMS sends the goods" in found
+    assert "foreign_tracking stands instead if Mirakl shows another number" in found
     assert "what has not left the OMS leaves all the same, so stop it there first" in asked(rig, "shipped_elsewhere")
 
 

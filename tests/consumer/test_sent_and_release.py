@@ -248,5 +248,8 @@ def test_the_oms_works_on_goods_of_a_shipped_order_for_which_a_person_vouched(ri
     act(rig, DecisionKind.SETTLE)
     assert rig.attention() == []
     tell(rig, 64)
+    assert rig.attention() == ["shipped_elsewhere"], "it was not stopped"
+    rig.clock.advance(60)
+    act(rig, DecisionKind.SETTLE)
     tell(rig, 8)
     assert rig.attention() == []

@@ -62,12 +62,14 @@ def test_an_order_given_to_another_centre_stays_told_and_gets_no_or23(rig: Rig) 
     assert (rig.attention(), "tracking" in rig.effects()) == ([], False)
 
 
-def test_an_order_that_a_person_marked_shipped_is_told_until_the_oms_reports_it_sent(rig: Rig) -> None:
+def test_an_order_that_a_person_marked_shipped_is_told_until_a_settle_that_knows_that_the_oms_sent_it(rig: Rig) -> None:
     rig.imported()
     changes.put_in_state(rig.mirakl["alpha"], "1-A", "SHIPPED")
     rig.poll()
     assert rig.attention() == ["shipped_elsewhere"]
     tell(rig, 8, shipping_tracking="T1")
+    assert rig.attention() == ["shipped_elsewhere"]
+    decide(rig, DecisionKind.SETTLE)
     assert rig.attention() == []
 
 

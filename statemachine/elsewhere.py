@@ -1,0 +1,189 @@
+"""The rules of `shipped_elsewhere`: somebody else than the OMS says that goods left, and the OMS has or sends them too.
+
+Somebody else is another fulfilment centre, a person in Mirakl's portal, or a person who said so to orderflow
+(`orders sent`).
+"""
+
+from collections.abc import Iterator
+from datetime import datetime
+from typing import Final
+
+from statemachine.before_shipment import oldest_shipped
+from statemachine.changes_by_mirakl import pieces_in_oms
+from statemachine.commands import Policy
+from statemachine.facts import AFTER_SHIPPING, DEBIT, EPOCH, UNCLEAR, DecisionKind, Facts, Line, Snapshot
+from statemachine.ids_in_text import named_in, written
+from statemachine.in_oms import (
+    goes_on_at,
+    is_confirmed_by_us,
+    is_debited_after_shipping,
+    is_done_in_oms,
+    is_shipped_by_another,
+    left_at,
+    unfinished_parts,
+)
+from statemachine.occurrences import (
+    SHIPPED,
+    Begun,
+    age_of_kept,
+    last_without,
+    of_number,
+    of_shipped_date,
+    of_state,
+)
+from statemachine.parcels import sent_more_at
+from statemachine.payloads import may_be_in_oms, what_oms_got
+from statemachine.readings import alive_parts, is_foreign_tracking, is_vouched
+from statemachine.reason_of_order import Attention
+from statemachine.reasons import Reason
+from statemachine.settled import has_left_since, left_to_others
+from statemachine.states import State
+from statemachine.stops import SHIPPED_LINE, stood_at_shipment
+from statemachine.trackings import best_tracking
+from statemachine.vouches import sent_beside_at
+
+#: How a settle names the reason if it is about the whole order, and no other centre shipped it.
+_OF_ORDER: Final = Attention(Reason.SHIPPED_ELSEWHERE).token
+
+
+def shipped_elsewhere(facts: Facts, policy: Policy, snapshot: Snapshot, state: State) -> Iterator[Attention]:
+    """An order, or lines of it, of which somebody else says that they left, while the OMS has them or sent them too."""
+    yield from _of_order(facts, policy, snapshot, state)
+    yield from _of_lines(facts, snapshot)
+
+
+def is_released_as_dated(facts: Facts, line: Line) -> bool:
+    """Whether a person who knew that the line has a `shipped_date` let its import be made."""
+    begun, prefix = Begun(last_without(facts, of_shipped_date(line))), f"{Reason.LINE_SHIPPED_BEFORE}:"
+    releases = [one for one in facts.decisions if one.kind is DecisionKind.RELEASE and begun.is_known_to(one)]
+    details = (token.removeprefix(prefix) for one in releases for token in one.subject if token.startswith(prefix))
+    of_order = any(one.names(Reason.SHIPPED_BEFORE) for one in releases)
+    return of_order or any(named_in(detail, [line.id]) for detail in details)
+
+
+# -- The whole order ---------------------------------------------------------------------------------------------
+
+
+def _of_order(facts: Facts, policy: Policy, snapshot: Snapshot, state: State) -> Iterator[Attention]:
+    """An order that somebody else shipped while the OMS has it, or may have it without a report yet; or of which the
+    OMS reports since that it sent it too. Mirakl may debit one parcel before the rest is shipped: then only its lines
+    count.
+
+    If a person vouched that the goods left, the reason stands before and after our own OR24, but only if the OMS
+    reports since that it works on them (`unfinished_parts`) or sent them."""
+    elsewhere, sent_at = is_shipped_by_another(facts, policy), sent_twice_at(facts)
+    if sent_at == EPOCH and not _may_still_be_sent(facts, snapshot, state, elsewhere=elsewhere):
+        return
+    marked = [line for line in snapshot.lines if line.shipped]
+    is_part = sent_at == EPOCH and _is_part(snapshot)
+    if is_part and not elsewhere and all(is_done_in_oms(facts, line) for line in marked):
+        return
+    lines = ", ".join(written(line.id) for line in marked) if is_part else ""
+    by = snapshot.centre if elsewhere else lines
+    left = max(left_at(facts, *snapshot.lines) if elsewhere else EPOCH, goes_on_at(facts), sent_at)
+    yield Attention(Reason.SHIPPED_ELSEWHERE, by, after=Begun(last_without(facts, SHIPPED), left))
+
+
+def _is_part(read: Snapshot) -> bool:
+    """Whether Mirakl debits some lines that are shipped, and others are not."""
+    return read.state in DEBIT and 0 < sum(line.shipped for line in read.lines) < len(read.lines)
+
+
+def _may_still_be_sent(facts: Facts, snapshot: Snapshot, state: State, *, elsewhere: bool) -> bool:
+    """Whether the OMS may still send what somebody else shipped, or another centre shipped what the OMS has."""
+    vouched = is_vouched(facts, *snapshot.lines)
+    said = state is State.SHIPPED or (state is State.DISPATCHED and vouched) or is_debited_after_shipping(facts)
+    if not said or (is_confirmed_by_us(facts) and not (vouched and unfinished_parts(facts))):
+        return False
+    unreported = not facts.parts and not facts.dispatches and may_be_in_oms(facts)
+    return unreported or bool(alive_parts(facts) if elsewhere else unfinished_parts(facts))
+
+
+def sent_twice_at(facts: Facts) -> datetime:
+    """When the OMS last reported that it sent goods of which somebody else had said that they left, and perhaps other
+    goods are meant. EPOCH: never."""
+    return max(sent_beside_at(facts), _sent_beside_portal_at(facts))
+
+
+def _sent_beside_portal_at(facts: Facts) -> datetime:
+    """The same for goods that Mirakl showed shipped, or of which a person settled that somebody else shipped them.
+
+    They are the same goods if Mirakl showed the number of the OMS when it first showed them shipped. If it shows
+    another number, foreign_tracking stands. A shipment that OR24 reported is ours. If Mirakl debits one parcel before
+    the rest is shipped, only its lines count (`_of_lines`).
+    """
+    read = facts.snapshot
+    if read is None or is_confirmed_by_us(facts) or not facts.dispatches:
+        return EPOCH
+    if not (read.state in AFTER_SHIPPING or (is_debited_after_shipping(facts) and not _is_part(read))):
+        return EPOCH
+    left, first = left_at(facts, *read.lines), oldest_shipped(facts)
+    begun = Begun(told_at=left)
+    settles = [one for one in facts.decisions if one.kind is DecisionKind.SETTLE and _OF_ORDER in one.subject]
+    is_later = first is not None and min(first.updated_at, first.read_at) < left
+    if left == EPOCH or not (is_later or any(not begun.is_known_to(one) for one in settles)):
+        return EPOCH
+    return EPOCH if _tells_number(facts, read) else left
+
+
+def _tells_number(facts: Facts, read: Snapshot) -> bool:
+    """Whether the number that Mirakl shows tells of which parcel somebody else reported the shipment."""
+    shown, first = read.tracking, oldest_shipped(facts)
+    if not shown.number:
+        return False
+    if is_foreign_tracking(facts, shown):
+        return bool(best_tracking(facts).number)
+    without = last_without(facts, of_number(shown))
+    return first is not None and (without is None or age_of_kept(without) < age_of_kept(first))
+
+
+# -- Lines of an order -------------------------------------------------------------------------------------------
+
+
+def _of_lines(facts: Facts, snapshot: Snapshot) -> Iterator[Attention]:
+    """Lines that somebody else marked shipped while the OMS has them, or may have them; or that left it in a parcel
+    since a person settled that they are stopped there."""
+    still = [line for line in _marked_in_oms(facts, snapshot) if not _is_left_to_others(facts, line)]
+    left = _left_all_the_same(facts, snapshot)
+    if lines := [line for line in snapshot.lines if line in still or line in left]:
+        shown = map(_mark_of, still)
+        told_at = max((sent_more_at(facts, line.id) for line in left), default=EPOCH)
+        after = Begun(last_without(facts, *shown), told_at)
+        yield Attention(Reason.SHIPPED_ELSEWHERE, ", ".join(written(line.id) for line in lines), after=after)
+
+
+def _marked_in_oms(facts: Facts, snapshot: Snapshot) -> list[Line]:
+    """Lines that somebody else marked shipped, of an order to be sent, and that the OMS has or may have."""
+    if snapshot.state != "SHIPPING" or is_confirmed_by_us(facts):
+        return []
+    unclear = {name for got in what_oms_got(facts) for name, _ in got.contents if name.startswith(UNCLEAR)}
+    in_oms = pieces_in_oms(facts, snapshot)
+    return [
+        line
+        for line in snapshot.lines
+        if line.state in AFTER_SHIPPING or line.shipped
+        if not (line.is_owed and is_released_as_dated(facts, line))
+        if UNCLEAR + line.id not in unclear and not is_done_in_oms(facts, line)
+        if any(before.number != 0 for before in in_oms.get(line.id, ()))
+    ]
+
+
+def _mark_of(line: Line) -> str:
+    return of_shipped_date(line) if line.is_owed else of_state(line)
+
+
+def _is_left_to_others(facts: Facts, line: Line) -> bool:
+    """Whether a person settled that somebody else shipped the line, alone or with other lines, and knew of its mark."""
+    settle = left_to_others(facts, line.id)
+    return settle is not None and Begun(last_without(facts, _mark_of(line))).is_known_to(settle)
+
+
+def _left_all_the_same(facts: Facts, snapshot: Snapshot) -> list[Line]:
+    """Lines that somebody else marked shipped, and that are in a parcel of the OMS since a person settled that they are
+    stopped there. Our OR24 for the rest does not end it."""
+    lines = []
+    for line in snapshot.lines if facts.decisions and facts.dispatches else ():  # most orders have no decision
+        settle = left_to_others(facts, line.id)
+        if settle and has_left_since(facts, line.id, settle) and stood_at_shipment(facts, line, SHIPPED_LINE):
+            lines.append(line)
+    return lines
