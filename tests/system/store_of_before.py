@@ -196,11 +196,11 @@ class Stored:
         return [tuple(row) for row in self.sql(f"SELECT * FROM {table} ORDER BY 1, 2")]
 
     def orders_but_their_clock(self) -> list[dict[str, object]]:
-        """The rows of all orders without the deadlines and `wake_at`, which the version before did not have.
+        """The rows of all orders without deadlines, `wake_at` and urgency, which the version before did not have.
 
         Also without `read_after`: it is set for every open order now, which is read once a day.
         """
-        of_the_clock = ("wake_at", "read_after", "deadline", "deadline_kind")
+        of_the_clock = ("wake_at", "read_after", "deadline", "deadline_kind", "urgency", "needs_since", "urgency_of")
         rows = self.sql("SELECT * FROM orders ORDER BY id")
         return [{name: value for name, value in row._mapping.items() if name not in of_the_clock} for row in rows]
 
