@@ -4,15 +4,17 @@ from collections.abc import Iterator
 from datetime import datetime
 from typing import Final
 
-from statemachine.facts import EPOCH, Cancellation, Decision, DecisionKind, Facts
+from statemachine.facts import EPOCH, Cancellation, Decision, DecisionKind, Facts, Line, Withdrawn
 from statemachine.ids_in_text import entries, read, written
 from statemachine.in_oms import has_left, is_to_be_sent
 from statemachine.occurrences import Begun
+from statemachine.payloads import what_oms_got
 from statemachine.readings import is_ended_in_oms, may_have, parts_in_oms
 from statemachine.reads_kept import NotShown
 from statemachine.reason_of_order import Attention
 from statemachine.reasons import Reason
 from statemachine.receipts import cancellations_once
+from statemachine.settled import taken_out
 from statemachine.stops import TAKEN_BACK
 
 #: Before the canceled lines that are not to be sent, in the detail of the reason.
@@ -25,8 +27,12 @@ def reasons_of_cancellations(facts: Facts) -> Iterator[Attention]:
     A person who settles it knows which of the canceled lines are still to be sent. The settle does not count any more
     if one that was not to be sent then, or at a later read, is to be sent now, and the OMS did not make it again:
     nobody makes it.
+
+    What Mirakl took back before makes no reason: to stop it in the OMS is what the reason of that asked for.
     """
     for one in _once(facts):
+        if _was_taken_back_before(facts, one):
+            continue
         what = Attention(Reason.OMS_CANCELED, _named(one))
         owed, not_owed = _canceled_lines(facts, one)
         after = Begun(_last_taken_back(facts, owed))
@@ -65,10 +71,41 @@ def _named(one: Cancellation) -> str:
     return ",".join([str(one.oms_id), *lines]) + reported
 
 
+def _was_taken_back_before(facts: Facts, one: Cancellation) -> bool:
+    """Whether Mirakl had taken back all that the OMS canceled here, as far as it did not leave.
+
+    A line counts if a person settled before that none of it is sent, or if Mirakl dates each of its refunds and
+    cancelations before. Of a line of which pieces are left, the OMS may cancel as many as Mirakl shows fewer.
+    """
+    lines = {line.id: line for line in facts.snapshot.lines} if facts.snapshot else {}
+    ids = {line for line in _named_lines(facts, one) if line not in lines or not has_left(facts, lines[line])}
+    if not ids <= lines.keys() or _canceled_lines(facts, one)[0]:
+        return False
+    return bool(ids) and all(_is_taken_back_before(facts, lines[line], one.told_at) for line in ids)
+
+
+def _is_taken_back_before(facts: Facts, line: Line, told_at: datetime) -> bool:
+    settle = taken_out(facts, line.id)
+    if settle is not None and settle.at < told_at:
+        return True
+    if line.is_taken_back:
+        return bool(line.withdrawn_at) and max(line.withdrawn_at) < told_at
+    went = max((dict(got.items).get(line.id, 0) for got in what_oms_got(facts)), default=0)
+    canceled = sum(pieces for one in _once(facts) for name, pieces in one.items if name == line.id)
+    is_known = line.is_owed and line.quantity is not None and line.withdrawn is Withdrawn.NONE
+    return is_known and 0 < canceled <= went - (line.quantity or 0)
+
+
+def _named_lines(facts: Facts, one: Cancellation) -> set[str]:
+    """The ids of the lines that this cancellation is about."""
+    lines = facts.snapshot.lines if facts.snapshot else ()
+    of_items = {line for line, _ in one.items}
+    return of_items or set(parts_in_oms(facts).get(one.oms_id) or {line.id for line in lines})
+
+
 def _canceled_lines(facts: Facts, one: Cancellation) -> tuple[set[str], set[str]]:
     """The lines of this cancellation that the OMS does not make: those to be sent, and those not to be sent."""
-    lines = facts.snapshot.lines if facts.snapshot else ()
-    named = {line for line, _ in one.items} or parts_in_oms(facts).get(one.oms_id) or {line.id for line in lines}
+    lines, named = facts.snapshot.lines if facts.snapshot else (), _named_lines(facts, one)
     mine = [line for line in lines if line.id in named and not has_left(facts, line) and _nobody_makes(facts, line.id)]
     owed = {line.id for line in mine if is_to_be_sent(facts, line)}
     return owed, {line.id for line in mine} - owed

@@ -19,6 +19,7 @@ from consumer.operations.cures_of_calls import CURES_OF_CALLS, NOT_ASKED, cure_o
 from consumer.operations.instants import to_the_second
 from consumer.operations.outside import disproved_by_read, yes_in_vain
 from consumer.operations.words import without_personal_data
+from statemachine.canceled_by_oms import NOT_OWED
 from statemachine.commands import CommandKey, CommandKind, Policy
 from statemachine.deadlines import has_come
 from statemachine.events import Event
@@ -218,6 +219,13 @@ _CURE_OF_REST_WITHDRAWN: Final = (
     "WHY`. If not, ask the OMS when the rest of them leaves, or enter it there."
 )
 
+#: What to do about lines that the OMS canceled, and of which Mirakl canceled or refunded all or a part.
+_CURE_OF_CANCELED_BY_BOTH: Final = (
+    "Mirakl canceled or refunded these lines too, all or a part. Compare: if the OMS canceled no more than Mirakl, "
+    "nothing is missing, and `orders settle ORDER --reason WHY` lets the order's calls go on. If it canceled more, "
+    "cancel or refund that in Mirakl's portal first, or have it made again, and settle when it has left."
+)
+
 #: What to do about a payment that is late where the customer pays for a shipment that was made.
 _CURE_OF_LATE_AFTER_SHIPMENT: Final = (
     "Mirakl debits the customer for what is shipped, so what is still to be sent is made and sent all the same. No "
@@ -251,6 +259,7 @@ CURES_OF_CASES: Final = (
     _CURE_OF_REST_WITHDRAWN,
     _CURE_OF_LINES_ELSEWHERE,
     _CURE_OF_LATE_AFTER_SHIPMENT,
+    _CURE_OF_CANCELED_BY_BOTH,
 )
 #: Reasons whose cure is to stop lines in the OMS.
 _STOP_LINES: Final = (Reason.LINES_CANCELED_AFTER_IMPORT, Reason.WITHDRAWN_AFTER_IMPORT)
@@ -317,11 +326,17 @@ def _cure_of_goods(one: Attention, facts: Facts) -> str:
             return _CURE_OF_VOUCHED_TOO_EARLY
         case Reason.SENT_BEFORE_SHIPPING if is_unpaid_again(facts):
             return _CURE_OF_UNPAID_AGAIN
+        case Reason.OMS_CANCELED if NOT_OWED in one.detail or _is_taken_back_in_part(lines_named_in(one, facts)):
+            return _CURE_OF_CANCELED_BY_BOTH
         case Reason.PAYMENT_LATE if is_debited_after_shipping(facts):
             return _CURE_OF_LATE_AFTER_SHIPMENT
-        case Reason.PARTLY_SENT if any(line.withdrawn is Withdrawn.PART for line in unsent_lines(facts)):
+        case Reason.PARTLY_SENT if _is_taken_back_in_part(unsent_lines(facts)):
             return _CURE_OF_REST_WITHDRAWN
     return _cure_of_lines(one.reason, lines_named_in(one, facts), facts)
+
+
+def _is_taken_back_in_part(lines: Sequence[Line]) -> bool:
+    return any(line.withdrawn is Withdrawn.PART for line in lines)
 
 
 def _cure_of_lines(reason: Reason, lines: Sequence[Line], facts: Facts) -> str:

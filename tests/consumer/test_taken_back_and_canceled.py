@@ -1,0 +1,126 @@
+"""Mirakl took lines back, a person takes them out in the OMS, and the OMS reports that: one act, one settle."""
+
+from pathlib import Path
+
+import pytest
+
+from adapters.simulators.mirakl import changes
+from consumer.operations import orders as operations
+from statemachine.facts import DecisionKind
+from tests.consumer.in_oms_hands import decide, lower, tell
+from tests.consumer.rig import Rig
+
+
+@pytest.fixture
+def rig(tmp_path: Path) -> Rig:
+    return Rig(tmp_path)
+
+
+def refunded(rig: Rig, *lines: str) -> None:
+    for line in lines:
+        changes.refund(rig.mirakl["alpha"], "1-A", line)
+    rig.poll(60)
+
+
+def oms_cancels(rig: Rig, **lines: int) -> None:
+    """The OMS cancels so many pieces of each of these lines."""
+    items = [{"external_ref": f"1-A-{name[1:]}", "quantity": pieces} for name, pieces in lines.items()]
+    tell(rig, 4, new_cancellations=[{"items": items}])
+
+
+def test_a_line_that_mirakl_took_back_before_is_asked_for_once(rig: Rig) -> None:
+    rig.imported(lines=2)
+    refunded(rig, "1-A-2")
+    assert rig.attention() == ["lines_canceled_after_import"]
+    oms_cancels(rig, L2=1)
+    assert rig.attention() == ["lines_canceled_after_import"]
+    decide(rig, DecisionKind.SETTLE)
+    assert rig.attention() == []
+
+
+def test_a_settle_before_the_report_of_the_oms_is_the_only_one(rig: Rig) -> None:
+    rig.imported(lines=2)
+    refunded(rig, "1-A-2")
+    rig.clock.advance(60)
+    decide(rig, DecisionKind.SETTLE)
+    oms_cancels(rig, L2=1)
+    assert rig.attention() == []
+    tell(rig, 8)
+    rig.poll(600)
+    assert rig.effects() == ["imported", "shipped"], "no reason holds the calls of the rest"
+
+
+def test_an_order_that_mirakl_took_back_is_asked_for_once(rig: Rig) -> None:
+    rig.imported()
+    refunded(rig, "1-A-1")
+    assert rig.attention() == ["withdrawn_after_import"]
+    rig.clock.advance(60)
+    decide(rig, DecisionKind.SETTLE)
+    tell(rig, 128)
+    assert rig.attention() == []
+
+
+def test_a_line_with_an_incident_that_a_person_stopped_is_asked_for_once(rig: Rig) -> None:
+    rig.imported(lines=2)
+    changes.set_line(rig.mirakl["alpha"], "1-A", "1-A-2", order_line_state="INCIDENT_OPEN")
+    rig.poll(60)
+    rig.clock.advance(60)
+    decide(rig, DecisionKind.SETTLE, "line_incident")
+    oms_cancels(rig, L2=1)
+    assert rig.attention() == []
+
+
+@pytest.mark.parametrize(("pieces", "reasons"), [(1, []), (2, ["oms_canceled"])])
+def test_more_pieces_than_mirakl_took_back_are_told(rig: Rig, pieces: int, reasons: list[str]) -> None:
+    rig.imported(quantity=3)
+    lower(rig, 2)
+    decide(rig, DecisionKind.SETTLE)
+    oms_cancels(rig, L1=pieces)
+    assert rig.attention() == reasons
+
+
+def test_pieces_in_two_reports_are_counted_together(rig: Rig) -> None:
+    rig.imported(quantity=3)
+    lower(rig, 2)
+    decide(rig, DecisionKind.SETTLE)
+    oms_cancels(rig, L1=1)
+    assert rig.attention() == []
+    tell(rig, 5, new_cancellations=[{"items": [{"external_ref": "1-A-1", "quantity": 1}]}])
+    assert "oms_canceled" in rig.attention()
+
+
+def test_another_line_that_the_oms_cancels_too_is_told(rig: Rig) -> None:
+    rig.imported(lines=3)
+    refunded(rig, "1-A-2")
+    oms_cancels(rig, L2=1, L3=1)
+    assert "oms_canceled" in rig.attention()
+
+
+def test_the_whole_order_is_told_if_mirakl_took_back_a_line(rig: Rig) -> None:
+    rig.imported(lines=2)
+    refunded(rig, "1-A-2")
+    tell(rig, 128)
+    assert "oms_canceled" in rig.attention()
+
+
+def test_a_refund_after_the_report_is_no_answer_to_it_until_a_settle(rig: Rig) -> None:
+    rig.imported(lines=2)
+    oms_cancels(rig, L2=1)
+    refunded(rig, "1-A-2")
+    assert "oms_canceled" in rig.attention()
+    row = rig.row()
+    found = operations.explanation(rig.store, row, rig.policies["alpha"], rig.clock.now())
+    (cure,) = [one.cure for one in found.attention if one.reason == "oms_canceled"]
+    assert cure.startswith("Mirakl canceled or refunded these lines too, all or a part. Compare:")
+
+
+def test_a_refund_that_is_rejected_afterwards_is_told(rig: Rig) -> None:
+    """Nobody makes the line, and it is to be sent after all."""
+    rig.imported(lines=2)
+    refunded(rig, "1-A-2")
+    oms_cancels(rig, L2=1)
+    decide(rig, DecisionKind.SETTLE)
+    rig.clock.advance(60)
+    changes.set_line(rig.mirakl["alpha"], "1-A", "1-A-2", refunds=[])
+    rig.poll()
+    assert "oms_canceled" in rig.attention()
