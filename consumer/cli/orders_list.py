@@ -12,7 +12,7 @@ from consumer.cli import watching
 from consumer.cli.at_work import note_no_worker, note_paused_shops, note_unconfigured
 from consumer.cli.opening import Environment, Session, opened
 from consumer.cli.options import FILE, Config, Json, Limit
-from consumer.cli.output import at_most, note, print_json, print_rows, span
+from consumer.cli.output import at_most, fits, note, print_json, print_rows, span
 from consumer.cli.spans import instant_of, span_of
 from consumer.cli.watching import JsonLines, Screen
 from consumer.operations.listing import Listed, Sort, Wanted, find_orders, summary
@@ -67,6 +67,7 @@ def orders_list(
     has to act. `now`: goods are made that must be stopped or changed. `wait`: a read ends it.
     Above the list stands if no worker runs, which of these shops are not in the configuration and, with --attention or
     --reason, which shops are paused and what waits.
+    A terminal that is too narrow shows no states with --attention and --reason.
     `since`: for how long the order needs a person. `deadline`: until when Mirakl waits for the seller, or none. A SPAN
     is a number with its unit: 90min, 2h, 3d. A TIME is in UTC: 2026-03-01 or 2026-03-01T08:00. Sorted by `urgency`,
     `now` comes first; by `deadline`, the nearest; by `since` or `entered`, the longest; by `updated`, the last change.
@@ -131,7 +132,7 @@ def orders_list(
     if by_change and len(rows) > limit:
         last = rows[limit - 1].row
         more = f"--after {last.updated_at:%Y-%m-%dT%H:%M:%S.%f}/{last.key} shows the next"
-    print_rows(at_most(limit, shown, more), as_json)
+    print_rows(at_most(limit, shown if as_json else _narrowed(shown), more), as_json)
     if text and not rows and not as_json:
         note(
             f"No id, reference, SKU or tracking number begins with {text}, nor does a word in one. "
@@ -146,7 +147,9 @@ def _watch(
         now = session.clock.now()
         wanted = wanted_at(now)
         rows = find_orders(session.store, wanted, session.policies(), now, limit)
-        return [summary(row) if as_json else _in_words(row, now, wanted.for_a_person) for row in rows]
+        if as_json:
+            return [summary(row) for row in rows]
+        return _narrowed([_in_words(row, now, wanted.for_a_person) for row in rows])
 
     def title() -> str:
         return f"{session.clock.now():%H:%M:%S} UTC, at most {limit} orders, Ctrl-C ends"
@@ -188,6 +191,14 @@ def _in_words(one: Listed, now: datetime, for_a_person: bool) -> dict[str, Any]:
         "since": "" if one.since is None else span(now - one.since),
         "attention": list(dict.fromkeys(each.reason for each in one.row.attention)),
     }
+
+
+def _narrowed(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The rows of the list as this terminal shows them: if it is too narrow, those that need a person come without
+    their state, so that the names of their reasons stay whole. `explain` has the state."""
+    if fits(rows) or not all("do" in row for row in rows):
+        return rows
+    return [{name: value for name, value in row.items() if name != "state"} for row in rows]
 
 
 def _distance(from_now: timedelta) -> str:

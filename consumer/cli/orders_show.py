@@ -19,7 +19,7 @@ from consumer import config
 from consumer.cli.at_work import note_no_worker, note_unconfigured
 from consumer.cli.opening import Session, opened, with_config
 from consumer.cli.options import FILE, Config, Json, OfShop, OrderId, Raw
-from consumer.cli.output import cell, print_bytes, print_json, print_pairs, print_rows, text
+from consumer.cli.output import cell, fits, print_bytes, print_json, print_narrow, print_pairs, print_rows, text
 from consumer.operations.causes import AttentionReason, attention_reasons
 from consumer.operations.changed import changed_values
 from consumer.operations.explain import Explanation
@@ -89,7 +89,7 @@ def orders_show(
     ):
         if rows:
             typer.echo(f"\n{title}")
-            print_rows(_without_empty(rows))
+            _print_table(_without_empty(rows))
     if received:
         typer.echo("\nAs received")
         print_bytes(body)
@@ -148,6 +148,16 @@ def _ended(one: Period) -> str:
     return f"{one.reason}, from {began} until {ended}"
 
 
+def _print_table(rows: list[dict[str, Any]]) -> None:
+    """Print a table. On a terminal that is too narrow each row is a text behind its first value."""
+    if fits(rows):
+        print_rows(rows)
+        return
+    print_narrow([{name: value for name, value in row.items() if (name, value) != ("times", 1)} for row in rows], _SAYS)
+
+
+#: Values that a row on a narrow terminal says first, without their names.
+_SAYS: Final = ("what", "moved", "cause", "sku", "state", "words")
 #: So many of the attention reasons that have ended are shown as text, the last ones. `--json` has all.
 MOST_EARLIER: Final = 5
 #: What Mirakl waits for until the deadline.

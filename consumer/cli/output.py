@@ -22,6 +22,10 @@ BAD_USE: Final = 2
 LONGEST_WHOLE_WORD: Final = 27
 
 
+#: Values up to this length, such as "119 min ago", are not folded if there is room.
+SHORT_VALUE: Final = 11
+
+
 def fail(text: str, code: int) -> NoReturn:
     """Print an error, each line of it after the program's name, and end the command with this exit code."""
     for line in text.splitlines():
@@ -85,7 +89,7 @@ def print_rows(rows: Sequence[Mapping[str, Any]], as_json: bool = False) -> None
     if as_json or not rows:
         print_json(rows) if as_json else typer.echo("none", err=True)
         return
-    for line in table(rows, shutil.get_terminal_size().columns if sys.stdout.isatty() else None):
+    for line in table(rows, shutil.get_terminal_size().columns if is_terminal() else None):
         typer.echo(line)
 
 
@@ -101,6 +105,35 @@ def table(rows: Sequence[Mapping[str, Any]], columns: int | None) -> list[str]:
         for line in zip_longest(*folded, fillvalue=""):
             lines.append(_GAP.join(part.ljust(width) for part, width in zip(line, widths, strict=True)).rstrip())
     return lines
+
+
+def is_terminal() -> bool:
+    """Whether standard output is a terminal."""
+    return sys.stdout.isatty()
+
+
+def fits(rows: Sequence[Mapping[str, Any]]) -> bool:
+    """Whether a table of these rows fits into the terminal with whole words. Output that is no terminal is as wide as
+    the table."""
+    if not (rows and is_terminal()):
+        return True
+    columns = shutil.get_terminal_size().columns
+    cells = [list(rows[0]), *([cell(value) for value in row.values()] for row in rows)]
+    whole = [max(map(len, column)) for column in _words(cells)]
+    return sum(whole) + len(_GAP) * (len(whole) - 1) <= columns
+
+
+def print_narrow(rows: Sequence[Mapping[str, Any]], unnamed: Sequence[str]) -> None:
+    """Print rows on a terminal that is too narrow for their table: the first value, and beside it all others that are
+    not empty as one text. `unnamed`: values that come first, without their names."""
+    first = next(iter(rows[0]))
+    shown = []
+    for row in rows:
+        values = {name: cell(row[name]) for name in row if name != first and row[name] not in (None, "", (), [])}
+        texts = [values.pop(name) for name in unnamed if name in values]
+        texts += [f"{name.replace('_', ' ')} {value}" for name, value in values.items()]
+        shown.append({first: row[first], "": "; ".join(texts)})
+    print_rows(shown)
 
 
 def _folded(value: str, width: int) -> list[str]:
@@ -130,9 +163,9 @@ def _narrowed(widths: list[int], cells: Sequence[Sequence[str]], columns: int) -
     The widest column gives way first, as long as its words stay whole. If that is not enough, names are folded behind
     their underscores. If that is not enough either, words are cut.
     """
-    words = [[word for value in column for word in (value.split() or [""])] for column in zip(*cells, strict=True)]
+    words = _words(cells)
     whole = [min(max(map(len, column)), LONGEST_WHOLE_WORD) for column in words]
-    parts = [[len(part) for word in column for part in _parts(word)] for column in words]
+    parts = [[len(part) for value in column for word in value.split() for part in _parts(word)] for column in words]
     folded = [min(max(column, default=1), LONGEST_WHOLE_WORD) for column in parts]
     room = columns - len(_GAP) * (len(widths) - 1)
     for least in (whole, folded, [1] * len(widths)):
@@ -140,6 +173,14 @@ def _narrowed(widths: list[int], cells: Sequence[Sequence[str]], columns: int) -
             widest = max(range(len(widths)), key=lambda n: (widths[n] > least[n], widths[n]))
             widths[widest] -= 1
     return widths
+
+
+def _words(cells: Sequence[Sequence[str]]) -> list[list[str]]:
+    """The words of each column that stay whole if there is room. A short value, such as "in 36 h", is one word."""
+    return [
+        [word for value in column for word in ([value] if len(value) <= SHORT_VALUE else value.split() or [""])]
+        for column in zip(*cells, strict=True)
+    ]
 
 
 def print_results(rows: Sequence[Mapping[str, Any]], as_json: bool) -> None:

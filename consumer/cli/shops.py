@@ -15,7 +15,7 @@ from consumer.cli.options import FILE, Config, Json, Only, Reason, ShopName, Who
 from consumer.cli.output import BAD_ANSWER, ask, cell, fail, note, print_json, print_pairs, print_rows
 from consumer.operations import shops
 from consumer.operations.errors import NotPossible
-from consumer.operations.pauses import read_pauses
+from consumer.operations.pauses import Pause, read_pauses
 
 commands = group("Shops, their accounts, and the switches of their effects.")
 commands.add_typer(shop_account.commands, name="account")
@@ -124,7 +124,7 @@ def shops_pause(
 ) -> None:
     """Pause a shop's effects: its orders are still read and decided, but nothing is sent. Mirakl's deadlines go on.
 
-    Says before it asks how many calls wait from now on, by kind.
+    Says before it asks how many calls wait from now on, by kind, and what is paused already, since when and by whom.
 
     \b
     Example:
@@ -133,7 +133,9 @@ def shops_pause(
     with opened(context, file) as session:
         shops.require(session.store, shop)
         calls = shops.waiting_calls(session.store, session.clock, shop, only)
-        ask(f"pause {only or 'every effect'} of {shop}: {_staying(calls)}?", yes)
+        table = session.settings.shops.get(shop)
+        before = shops.paused_already(session.store, shop, only, table.effects if table else None)
+        ask(f"pause {only or 'every effect'} of {shop}: {_paused(*before)}{_staying(calls)}?", yes)
         paused = shops.pause(session.store, session.clock, shop, only=only, who=session.name_of(who), why=reason)
         print_pairs(asdict(paused))
 
@@ -177,6 +179,14 @@ def shops_resume(
         print_json(asdict(resumed) | {"calls": [_for_programs(one) for one in calls]})
     else:
         print_pairs(asdict(resumed))
+
+
+def _paused(pauses: Sequence[Pause], is_all: bool) -> str:
+    """What is paused already of what a person wants to pause."""
+    if not pauses:
+        return ""
+    already = "it is paused already, and this changes nothing" if is_all else "a part is paused already"
+    return f"{already} ({'; '.join(map(str, pauses))}); "
 
 
 def _staying(calls: Sequence[Backlog]) -> str:

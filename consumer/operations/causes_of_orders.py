@@ -295,7 +295,21 @@ def _stopped(case: Case) -> str:
 
 def _unreadable(case: Case) -> str:
     reason, _, at = case.one.detail.partition(" ")
-    return f"{reason}, reported at {at.partition('.')[0]} UTC"
+    when, why = f"reported at {at.partition('.')[0]} UTC", f"{_UNREADABLE.get(reason, reason)}"
+    mine = [one for one in case.facts.statuses if f"{one.at:%Y-%m-%d %H:%M:%S.%f}" == at]
+    if not mine:
+        return f"nothing could be read of what was {when}: {why}"
+    of = ", ".join(f"{oms_order(case.facts, one.oms_id)}, status {one.status}" for one in mine)
+    return f"{of}, {when}: parcels, cancelations or items in it could not be read: {why}"
+
+
+#: Why a report of the OMS could not be read (adapters/errors.py).
+_UNREADABLE: Final = {
+    "not_json": "it is not JSON (not_json)",
+    "missing_field": "a field is missing (missing_field)",
+    "bad_field": "a field has a value that it cannot have (bad_field)",
+    "bad_id": "an id is none (bad_id)",
+}
 
 
 def _incident(case: Case) -> str:

@@ -24,6 +24,7 @@ from consumer.account_check import Checked, TooSoon, mirakl_account
 from consumer.account_compare import Finding, of_failure
 from consumer.config_shops import ShopTable
 from consumer.operations.errors import NotPossible, require_reason, require_shop
+from consumer.operations.pauses import Pause, read_pauses
 from statemachine.commands import Group
 
 _GROUPS: Final = tuple(Group)
@@ -47,6 +48,15 @@ def pause(store: Store, clock: Clock, shop: str, *, only: str | None, who: str, 
         shop_rows.set_switches(tx, shop, paused={*before.paused, *_groups(only)})
         audit_rows.add(tx, who=who, act="pause", subject=_subject(shop, only), why=why, at=clock.now())
     return _shop(store, shop)
+
+
+def paused_already(store: Store, shop: str, only: str | None, configured: str | None) -> tuple[list[Pause], bool]:
+    """The pauses of what a person wants to pause, and whether nothing of it is left to pause."""
+    row = _shop(store, shop)
+    found = read_pauses(store, [row], {shop: configured}).get(shop, [])
+    wanted = set(_groups(only))
+    is_all = not row.effects or wanted <= {*row.paused}
+    return [one for one in found if not row.effects or not wanted.isdisjoint(one.groups)], is_all
 
 
 def resume(

@@ -37,7 +37,8 @@ def timeline(
     begins: Mapping[int, tuple[str, ...]] = _NONE,
     ends: Mapping[int, tuple[str, ...]] = _NONE,
 ) -> list[TimelineRow]:
-    """Every event of an order, in the order in which they were applied. Equal ones in a row are one row.
+    """Every event of an order, in the order in which they were applied. Equal ones in a row are one row. So are equal
+    tries of a call that fail while another call fails too.
 
     The beginning of a try is left out if its result is known. Tries that end alike are equal. `begins`, `ends`: the
     attention reasons that begin and end with an event, by the version of the order after it (history.py). An event with
@@ -45,17 +46,26 @@ def timeline(
     """
     ended = {_try_of(row.event) for row in journal if row.event.note.get("step") == "result"}
     found: list[TimelineRow] = []
+    since = 0  # where the failing tries begin that are the last rows
     for row in journal:
         one = replace(_row_of(row), begins=begins.get(row.version, ()), ends=ends.get(row.version, ()))
         changes = bool(row.moved or one.begins or one.ends)
         if not changes and row.event.note.get("step") in _BEGINS and _try_of(row.event) in ended:
             continue
-        last = found[-1] if found else None
-        if last is not None and not changes and (last.kind, last.what) == (one.kind, one.what):
-            found[-1] = replace(last, until=one.until or one.at, times=last.times + one.times)
-        else:
+        failing = not changes and row.event.note.get("result") in _TRIED_AGAIN
+        since = since if failing and found else len(found)
+        place = next((n for n in range(since, len(found)) if _are_equal(found[n], one)), None)
+        if place is None and found and not changes and _are_equal(found[-1], one):
+            place = len(found) - 1
+        if place is None:
             found.append(one)
+        else:
+            found[place] = replace(found[place], until=one.until or one.at, times=found[place].times + one.times)
     return found
+
+
+def _are_equal(one: TimelineRow, other: TimelineRow) -> bool:
+    return (one.kind, one.what) == (other.kind, other.what)
 
 
 #: The steps of a try before its result (consumer/tries.py).
@@ -146,6 +156,8 @@ def _call(event: Event) -> str:
     return f"{call} {_RESULTS.get(result, result)}{_how(note)}{shows}"
 
 
+#: The results of a try after which the call is tried again.
+_TRIED_AGAIN: Final = (TryResult.RETRY, TryResult.UNKNOWN, TryResult.ACCOUNT_FAULT, DOUBTED, RESTING)
 #: How a try ended, after the name of its call.
 _RESULTS: Final[Mapping[str, str]] = {
     TryResult.DONE: "is done",

@@ -77,6 +77,19 @@ def test_a_pause_says_how_many_calls_stay_and_what_goes_on(desk: Desk) -> None:
     assert f"{says}, {ends}" in asked
 
 
+def test_a_second_pause_says_since_when_and_by_whom_it_is_paused(desk: Desk) -> None:
+    output_of("shops", "pause", "alpha", "--only", "import", "--reason", "the OMS is moved", "--who", "ana", "--yes")
+    by_ana = "import by ana as ops since 2026-03-01 12:00 UTC: the OMS is moved"
+    asked = run("shops", "pause", "alpha", "--only", "import", "--reason", "x", answers="n\n").stderr
+    assert f"pause import of alpha: it is paused already, and this changes nothing ({by_ana}); " in asked
+    asked = run("shops", "pause", "alpha", "--reason", "x", answers="n\n").stderr
+    assert f"pause every effect of alpha: a part is paused already ({by_ana}); " in asked
+    assert (
+        "paused already" not in run("shops", "pause", "alpha", "--only", "ship", "--reason", "x", answers="n\n").stderr
+    )
+    assert "it is paused already" in run("shops", "pause", "beta", "--reason", "x", answers="n\n").stderr
+
+
 def test_a_switch_that_cannot_be_changed_is_a_bad_answer(desk: Desk) -> None:
     error = error_of("shops", "resume", "beta", "--reason", "x", "--yes", code=BAD_ANSWER)
     assert 'shops.beta.effects is "off" in the configuration' in error

@@ -371,7 +371,7 @@ RESTS_ON: list[tuple[str, Callable[[Desk], object], str]] = [
     (
         "report_unreadable",
         lambda d: imported(d, oms(unread=(Unread(at(9), "unknown_status"),))),
-        "unknown_status, reported at 2026-03-01 00:00:09 UTC",
+        "nothing could be read of what was reported at 2026-03-01 00:00:09 UTC: unknown_status",
     ),
     (
         "line_incident",
