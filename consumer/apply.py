@@ -40,6 +40,7 @@ from adapters.store.orders import OrderChange, OrderRow
 from adapters.store.outbox import OutboxRow
 from adapters.store.policies import StoredPolicies
 from adapters.store.progress import Advance
+from adapters.store.quarantine import quarantine
 from adapters.store.transaction import Store, Transaction
 from consumer.halving import halved
 from consumer.hooks import NO_HOOKS, Applied, Hooks
@@ -382,7 +383,7 @@ class OrderWriter:
         `orders`: the kind of the error, by shop and order id.
         """
         with self._store.transaction() as tx:
-            done = order_rows.quarantine(tx, orders, self._clock.now())
+            done = quarantine(tx, orders, self._clock.now())
         for shop, order_id in done:
             log.error("order_quarantined", shop=shop, order_id=order_id, error=orders[shop, order_id])
 

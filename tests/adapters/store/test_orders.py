@@ -12,6 +12,7 @@ from adapters.store import journal as journal_rows
 from adapters.store import orders as order_rows
 from adapters.store.attention_json import attention_from_json, attention_to_json
 from adapters.store.orders import OrderChange
+from adapters.store.quarantine import quarantine
 from adapters.store.transaction import Store
 from statemachine.commands import CommandKind
 from statemachine.facts import EPOCH, Facts, Part
@@ -159,7 +160,7 @@ def test_open_keys_are_those_of_open_and_of_quarantined_orders(store: Store) -> 
             OrderChange(replace(r, version=1, state=to), 0) for r, to in zip(found.values(), ended, strict=False)
         ]
         order_rows.save(tx, changes)
-        order_rows.quarantine(tx, {("alpha", "O-2"): "KeyError", ("alpha", "O-3"): "KeyError"}, NOW)
+        quarantine(tx, {("alpha", "O-2"): "KeyError", ("alpha", "O-3"): "KeyError"}, NOW)
     assert sorted(order_rows.open_keys(store, "alpha")) == [("alpha", "O-2"), ("alpha", "O-3")]
     assert order_rows.open_keys(store, "beta") == []
 

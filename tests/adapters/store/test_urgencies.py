@@ -12,6 +12,7 @@ import sqlalchemy as sa
 from adapters.store import orders as order_rows
 from adapters.store import urgencies
 from adapters.store.orders import OrderChange, OrderRow
+from adapters.store.quarantine import quarantine
 from adapters.store.transaction import Store
 from statemachine.deadlines import DeadlineKind
 from statemachine.reason_of_order import StandingAttention
@@ -84,7 +85,7 @@ def test_a_quarantined_order_has_its_place_and_keeps_its_deadline(store: Store) 
     due = (DeadlineKind.SHIP, later(60))
     in_need(store, dict(attention=(), urgency=None, deadline=due), dict(urgency=Urgency.WAITS))
     with store.transaction() as tx:
-        order_rows.quarantine(tx, {("alpha", "O-0"): "KeyError"}, later(5))
+        quarantine(tx, {("alpha", "O-0"): "KeyError"}, later(5))
     first, second = order_rows.latest(store, urgency=True)
     assert (first.order_id, first.urgency, first.deadline) == ("O-0", Urgency.BY_DEADLINE, due)
     assert second.order_id == "O-1"
