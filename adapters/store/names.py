@@ -99,9 +99,14 @@ def _instead(statement: Any) -> Any:
 # -- Reads -------------------------------------------------------------------------------------------------------
 
 
+def is_blank(text: str) -> bool:
+    """Whether the text finds no name at all."""
+    return not _plain(text)
+
+
 def find(store: Store, text: str, limit: int) -> list[int]:
     """Return the row keys of at most `limit` orders with a name that the text finds (`holds`)."""
-    if not _plain(text):
+    if is_blank(text):
         return []
     statement = sa.select(s.names.c.order_key).where(matches(text, is_sqlite=store.is_sqlite)).limit(limit)
     with store.reading() as connection:

@@ -387,6 +387,7 @@ def latest(
     states: Sequence[str] = (),
     attention: bool = False,
     text: str = "",
+    newest: int | None = None,
     keys: Collection[int] | None = None,
     changed_after: datetime | None = None,
     entered_before: datetime | None = None,
@@ -399,34 +400,56 @@ def latest(
     `after`: only orders behind the one with this `updated_at` and key in this list: they changed before it.
     `urgency` True: only orders whose urgency is stored, the most urgent first (`by_urgency`). False: only orders that
     need a person, and whose urgency is not stored, because older code wrote them.
-    `text`: only orders with a stored name that it finds (names.py); fast only if many have it. `keys`: only these.
+    `text`: only orders with a stored name that it finds (names.py); fast only if many have it, or with `newest`: then
+    only the first so many orders of the list are looked at. `keys`: only these.
     """
     c = s.orders.c
-    in_order = s.by_urgency(c) if urgency else (c.updated_at.desc(), c.id.desc())
-    statement = sa.select(s.orders).order_by(*in_order).limit(limit)
+    where: list[sa.ColumnElement[bool]] = []
     if urgency is not None:
-        statement = statement.where(s.has_urgency(c) if urgency else s.lacks_urgency(c))
+        where.append(s.has_urgency(c) if urgency else s.lacks_urgency(c))
     if shop:
-        statement = statement.where(c.shop == shop)
+        where.append(c.shop == shop)
     if states:
-        statement = statement.where(c.state.in_(states))
+        where.append(c.state.in_(states))
     if attention:
-        statement = statement.where(s.needs_attention(c))
-    if text:
-        # Asked for each row in the order of the list: PostgreSQL would else read all that have the name, and sort them.
-        found = sa.select(names.matches(text, is_sqlite=store.is_sqlite)).where(s.names.c.order_key == c.id)
-        statement = statement.where(found.scalar_subquery())
-    if keys is not None:
-        statement = statement.where(c.id.in_(keys))
+        where.append(s.needs_attention(c))
     if changed_after:
-        statement = statement.where(c.updated_at >= changed_after)
+        where.append(c.updated_at >= changed_after)
     if entered_before:
-        statement = statement.where(c.entered_at <= entered_before)
+        where.append(c.entered_at <= entered_before)
     if after:
         at, key = after
-        statement = statement.where(c.updated_at <= at, sa.or_(c.updated_at < at, c.id < key))
+        where += [c.updated_at <= at, sa.or_(c.updated_at < at, c.id < key)]
+    if keys is not None:
+        where = [c.id.in_(_last_changed(where, limit, is_sqlite=store.is_sqlite))]
+    statement = sa.select(s.orders).where(*where).order_by(*(s.by_urgency(c) if urgency else _by_change(c)))
+    if text:
+        statement = _with_name(statement, text, newest, is_sqlite=store.is_sqlite)
     with store.reading() as connection:
-        return [shown(row) for row in connection.execute(statement)]
+        return [shown(row) for row in connection.execute(statement.limit(limit), bulk.numbers(keys or ()))]
+
+
+def _by_change(c: Any) -> tuple[sa.ColumnElement[Any], ...]:
+    return (c.updated_at.desc(), c.id.desc())
+
+
+def _last_changed(where: Sequence[sa.ColumnElement[bool]], limit: int | None, *, is_sqlite: bool) -> sa.Select[Any]:
+    """The keys of those of `bulk.numbers` that changed last. Without OFFSET 0, PostgreSQL may read the list by change
+    until it has met enough of them."""
+    c = s.orders.c
+    mine = sa.select(c.id, c.updated_at).where(bulk.among(c.id, is_sqlite=is_sqlite), *where).offset(0).subquery()
+    return sa.select(mine.c.id).order_by(*_by_change(mine.c)).limit(limit)
+
+
+def _with_name(statement: sa.Select[Any], text: str, newest: int | None, *, is_sqlite: bool) -> sa.Select[Any]:
+    """Those orders of a list that have the name. Asked for each row in the order of the list: PostgreSQL would else
+    read all that have the name, and sort them."""
+    c: Any = s.orders.c
+    if newest is not None:
+        some = statement.limit(newest).subquery()
+        statement, c = sa.select(some).order_by(*_by_change(some.c)), some.c
+    found = sa.select(names.matches(text, is_sqlite=is_sqlite)).where(s.names.c.order_key == c.id)
+    return statement.where(found.scalar_subquery())
 
 
 def pages(store: Store, shop: str | None, size: int, changed_after: datetime | None = None) -> Iterator[list[OrderRow]]:

@@ -82,6 +82,8 @@ def _read(scene: Scene, one: Ran) -> list[tuple[str, int]]:
 
 
 def _steps(node: dict[str, Any]) -> Iterator[tuple[str, int]]:
+    if node["Node Type"] == "Bitmap Index Scan":  # it has no table, and finds all rows before the first is read
+        yield f"Bitmap Index Scan {node['Index Name']}", node["Actual Rows"] * node["Actual Loops"]
     if node.get("Relation Name") in TABLES and "Scan" in node["Node Type"]:
         each = (
             node["Actual Rows"] + node.get("Rows Removed by Filter", 0) + node.get("Rows Removed by Index Recheck", 0)

@@ -201,10 +201,14 @@ def test_a_name_of_very_many_orders_is_listed_with_the_last_changed_first(
     sql(rig, "UPDATE orders SET named = 0 WHERE order_id IN ('2-A', '5-A')")
     sql(rig, "DELETE FROM names WHERE order_key IN (SELECT id FROM orders WHERE named = 0)")
     some_by_facts = found(rig, sku), found(rig, sku, 2)
-    monkeypatch.setattr(listing, "MANY", 3)
-    by_list = found(rig, sku), found(rig, sku, 2)
-    assert by_keys == some_by_facts == by_list
-    assert by_keys == ([f"{number}-A" for number in (5, 4, 3, 2, 1, 0)], ["5-A", "4-A"])
+    expected = ([f"{number}-A" for number in (5, 4, 3, 2, 1, 0)], ["5-A", "4-A"])
+    assert by_keys == some_by_facts == expected
+    for newest in (1, 2, 4):
+        for many in (3, 100):
+            monkeypatch.setattr(listing, "NEWEST", newest)
+            monkeypatch.setattr(listing, "MANY", many)
+            assert (found(rig, sku), found(rig, sku, 2)) == expected, (newest, many)
+    assert found(rig, " ", 2) == []
 
 
 def test_a_text_and_a_state_are_asked_for_together(rig: Rig) -> None:
