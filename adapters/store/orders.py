@@ -355,12 +355,12 @@ def to_wake(store: Store, now: datetime, limit: int) -> list[tuple[str, str]]:
 def open_keys(store: Store, shop: str) -> list[tuple[str, str]]:
     """(shop, order id) of every order that is neither shipped nor refused nor canceled, or that is quarantined.
 
-    Each half has a partial index: a quarantined order needs a person (`quarantine`).
+    Each half has a partial index: a quarantined order needs a person (quarantine.py).
     """
     c = s.orders.c
     mine = sa.select(c.shop, c.order_id).where(c.shop == shop)
     quarantined = mine.where(s.needs_attention(c), c.quarantine.is_not(None))
-    with store.reading() as connection:
+    with store.reading(by_index=True) as connection:
         rows = connection.execute(sa.union(mine.where(s.is_open(c)), quarantined))
         return [(row.shop, row.order_id) for row in rows]
 
@@ -375,7 +375,7 @@ def behind(store: Store, shop: str, version: int, limit: int) -> list[tuple[str,
     statement = sa.select(c.shop, c.order_id).where(
         c.shop == shop, c.planned_by < version, s.is_open(c), c.quarantine.is_(None)
     )
-    with store.reading() as connection:
+    with store.reading(by_index=True) as connection:
         rows = connection.execute(statement.order_by(c.planned_by).limit(limit))
         return [(row.shop, row.order_id) for row in rows]
 
@@ -425,7 +425,7 @@ def latest(
     statement = sa.select(s.orders).where(*where).order_by(*(s.by_urgency(c) if urgency else _by_change(c)))
     if text:
         statement = _with_name(statement, text, newest, is_sqlite=store.is_sqlite)
-    with store.reading() as connection:
+    with store.reading(by_index=urgency is not None) as connection:
         return [shown(row) for row in connection.execute(statement.limit(limit), bulk.numbers(keys or ()))]
 
 

@@ -97,13 +97,20 @@ class Store:
             self._of_thread.writes = False
 
     @contextmanager
-    def reading(self) -> Iterator[sa.Connection]:
-        """Give a connection for reads, whose statements all see the same moment. Raises StoreUnavailable."""
+    def reading(self, *, by_index: bool = False) -> Iterator[sa.Connection]:
+        """Give a connection for reads, whose statements all see the same moment. Raises StoreUnavailable.
+
+        `by_index`: PostgreSQL takes an index also if its statistics say that nearly all rows are wanted. They may be
+        old, or of a table that had a few rows. For statements for which an index exists: the smallest one is taken,
+        and how large an index is, PostgreSQL does not read from statistics.
+        """
         with (
             engine.translated(reads=True),
             self.engine.connect() as connection,
-            connection.execution_options(**self._reading).begin(),
+            connection.execution_options(**self._reading, by_index=by_index).begin(),
         ):
+            if by_index and not self.is_sqlite:
+                connection.exec_driver_sql("SET LOCAL enable_seqscan = off")
             yield connection
 
     def takes_a_small_write(self) -> bool:

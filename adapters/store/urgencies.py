@@ -30,7 +30,7 @@ def keys(store: Store, *, also_stored: bool) -> list[int]:
     """The row keys of the orders that need a person and whose urgency is not stored; `also_stored`: of all in need."""
     c = s.orders.c
     found = sa.select(c.id).where(s.needs_attention(c) if also_stored else s.lacks_urgency(c))
-    with store.reading() as connection:
+    with store.reading(by_index=True) as connection:
         return sorted(connection.execute(found).scalars())
 
 

@@ -30,6 +30,7 @@ from consumer.names import Naming
 from consumer.operations.listing import Wanted, find_orders
 from consumer.operations.orders import explanation, find
 from consumer.retention import Retention
+from consumer.urgencies import Urgencies
 from statemachine.commands import Policy
 from statemachine.events import Event
 from tests.bench.grown import shop_of
@@ -129,6 +130,7 @@ def housekeeping(scene: Scene) -> None:
     rig.orders.apply_alone([clock_event(shop, order_id, now) for shop, order_id in keys[:SOME]])
     DecisionCount(rig.store, rig.clock, NO_HOOKS).turn()
     Naming(rig.store, rig.clock).turn(lambda: None)
+    Urgencies(rig.store, rig.clock).turn(lambda: None)
 
 
 def retention(scene: Scene) -> None:
@@ -217,10 +219,11 @@ BIG: Final = (s.orders, s.names, s.journal, s.commands, s.snapshots, s.outbox)
 
 @dataclass(frozen=True, slots=True)
 class Ran:
-    """A statement that was executed, with its parameters."""
+    """A statement that was executed, with its parameters. `by_index`: see `Store.reading`."""
 
     sql: str
     parameters: Any
+    by_index: bool
 
 
 @contextmanager
@@ -228,8 +231,9 @@ def statements(scene: Scene) -> Iterator[list[Ran]]:
     """Collects the statements that are executed meanwhile."""
     ran: list[Ran] = []
 
-    def note(_c: Any, _cursor: Any, sql: str, parameters: Any, _context: Any, many: bool) -> None:
-        ran.append(Ran(sql, parameters[0] if many else parameters))
+    def note(c: sa.Connection, _cursor: Any, sql: str, parameters: Any, _context: Any, many: bool) -> None:
+        by_index = c.get_execution_options().get("by_index", False)
+        ran.append(Ran(sql, parameters[0] if many else parameters, by_index))
 
     sa.event.listen(scene.rig.store.engine, "before_cursor_execute", note)
     try:
