@@ -207,6 +207,7 @@ _FIGURES: Final = {
     f"apply: {SOME} first reads": "P2",
     f"apply: {SOME} later reads, then repeats": "P2",
     "orders list": "P7",
+    "orders list --attention": "P7",
     "orders list --text ORDER": "P7",
     "orders list --text SKU": "P7",
     "scrape": "P7",
