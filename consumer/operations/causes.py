@@ -12,28 +12,26 @@ from typing import Final
 
 from adapters.store.journal import JournalRow
 from adapters.store.orders import OrderRow
-from consumer.operations.cases import Case, is_marked_by_us, others_to_send, unsent_lines
+from consumer.operations.cases import Case
 from consumer.operations.causes_before_import import code_in_words
 from consumer.operations.causes_of_orders import cause_of_order
 from consumer.operations.cures_of_calls import CURES_OF_CALLS, NOT_ASKED, cure_of_call
+from consumer.operations.cures_of_goods import CURES_OF_GOODS, cure_of_goods, has_left_all
 from consumer.operations.instants import to_the_second
 from consumer.operations.outside import disproved_by_read, yes_in_vain
 from consumer.operations.words import without_personal_data
-from statemachine.canceled_by_oms import NOT_OWED
 from statemachine.commands import CommandKey, CommandKind, Policy
 from statemachine.deadlines import has_come
 from statemachine.events import Event
-from statemachine.facts import VOUCHED, Answer, DecisionKind, Facts, GiveUp, Line, Rejection, Trouble, Withdrawn
-from statemachine.in_oms import has_left, is_debited_after_shipping
+from statemachine.facts import Answer, DecisionKind, Facts, GiveUp, Rejection, Trouble
 from statemachine.payloads import import_known, our_payloads
 from statemachine.plan import needed
 from statemachine.readings import all_sent, is_canceled_by_oms, is_ended_everywhere, unknown_skus
 from statemachine.reason_of_order import Attention
 from statemachine.reasons import Reason
 from statemachine.settled import says_unclear
-from statemachine.stops import is_unpaid_again
 from statemachine.troubles import is_released, messages_waited_until, troubles_of
-from statemachine.urgency_of_order import lines_named_in, taken_back_since
+from statemachine.urgency_of_order import lines_named_in
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,59 +185,6 @@ _CURE_OF_ANOTHER_PART: Final = (
     "makes, and correct it there. Then `orders settle ORDER --reason WHY`."
 )
 
-#: What to do about goods of which a person said too early that they have left.
-_CURE_OF_VOUCHED_TOO_EARLY: Final = (
-    "A person said that the goods have left; nothing is asked of the OMS. Mirakl is notified as soon as it shows "
-    "SHIPPING; if it still waits, see that it is accepted."
-)
-
-#: What to do about a line that nobody sends, and that our OR24 for the other lines marked shipped.
-_CURE_OF_MARKED_BY_US: Final = (
-    "Our OR24 reported the whole order shipped, this line too, and nobody makes it. Look in Mirakl's portal how its "
-    "incident, refund or cancelation ended. If the customer is not to get the line, refund it there: the next read "
-    "ends this. Only if it is to be sent after all, have the OMS make it; then `orders settle ORDER --reason WHY`."
-)
-
-#: What to do about goods that left though the customer's money was awaited again.
-_CURE_OF_UNPAID_AGAIN: Final = (
-    "The customer has not paid, and the goods are on their way. Stop the parcel or arrange its return, and ask the "
-    "operator whether the customer still pays. Mirakl is notified as soon as it shows SHIPPING."
-)
-
-#: What to do about pieces that Mirakl took back, and that left all the same.
-_CURE_OF_PIECES_TAKEN_BACK: Final = (
-    "Pieces that were canceled or refunded have left. Stop the parcel or arrange its return, clear the money with the "
-    "operator, then `orders settle ORDER --reason WHY`."
-)
-
-#: What to do about a line of which some pieces left, and of which Mirakl took back a part without saying how much.
-_CURE_OF_REST_WITHDRAWN: Final = (
-    "A part of the line is canceled or refunded, so the rest is perhaps not to be sent: have no more pieces made "
-    "before the operator has said how many are to be sent. If all of these have left, `orders sent ORDER --reason "
-    "WHY`. If not, ask the OMS when the rest of them leaves, or enter it there."
-)
-
-#: What to do about lines that the OMS canceled, and of which Mirakl canceled or refunded all or a part.
-_CURE_OF_CANCELED_BY_BOTH: Final = (
-    "Mirakl canceled or refunded these lines too, all or a part. Compare: if the OMS canceled no more than Mirakl, "
-    "nothing is missing, and `orders settle ORDER --reason WHY` lets the order's calls go on. If it canceled more, "
-    "cancel or refund that in Mirakl's portal first, or have it made again, and settle when it has left."
-)
-
-#: What to do about a payment that is late where the customer pays for a shipment that was made.
-_CURE_OF_LATE_AFTER_SHIPMENT: Final = (
-    "Mirakl debits the customer for what is shipped, so what is still to be sent is made and sent all the same. No "
-    "call of ours hastens the payment: ask the marketplace's operator if it stays so."
-)
-
-#: What to do about some lines that somebody else shipped, of an order of which the OMS has to send others.
-_CURE_OF_LINES_ELSEWHERE: Final = (
-    "If these lines have not left the OMS, stop only them there: the other lines are still to be made, so the OMS's "
-    "order has to go on. If they left too, stop the parcel. Then `orders settle ORDER --only shipped_elsewhere "
-    "--reason WHY`. If a person marked the lines shipped in Mirakl's portal, it clears when the OMS reports them sent: "
-    "look then whether two parcels left."
-)
-
 #: What to do about a line without a quantity of an order that the OMS has.
 _CURE_OF_QUANTITY_IN_OMS: Final = (
     "Look at the line in Mirakl's portal, and ask the operator. Compare the pieces with what the OMS makes. It clears "
@@ -249,17 +194,10 @@ _CURE_OF_QUANTITY_IN_OMS: Final = (
 #: Cures that stand in place of that of the reason.
 CURES_OF_CASES: Final = (
     *CURES_OF_CALLS,
+    *CURES_OF_GOODS,
     _CURE_OF_ENDED_IN_OMS,
     _CURE_OF_ANOTHER_PART,
-    _CURE_OF_VOUCHED_TOO_EARLY,
     _CURE_OF_QUANTITY_IN_OMS,
-    _CURE_OF_MARKED_BY_US,
-    _CURE_OF_UNPAID_AGAIN,
-    _CURE_OF_PIECES_TAKEN_BACK,
-    _CURE_OF_REST_WITHDRAWN,
-    _CURE_OF_LINES_ELSEWHERE,
-    _CURE_OF_LATE_AFTER_SHIPMENT,
-    _CURE_OF_CANCELED_BY_BOTH,
 )
 #: Reasons whose cure is to stop lines in the OMS.
 _STOP_LINES: Final = (Reason.LINES_CANCELED_AFTER_IMPORT, Reason.WITHDRAWN_AFTER_IMPORT)
@@ -267,7 +205,7 @@ _STOP_LINES: Final = (Reason.LINES_CANCELED_AFTER_IMPORT, Reason.WITHDRAWN_AFTER
 
 def cure(one: Attention, order: OrderRow, policy: Policy | None = None) -> str:
     """What to do. Its commands can be pasted: they name this order, and a settle names this reason."""
-    text = one.about.cure_when_sent if _has_left(one, order.facts) else ""
+    text = one.about.cure_when_sent if has_left_all(one, order.facts) else ""
     cure_of = one.about.cure
     if of_call := cure_of_call(one, order, policy):
         cure_of = of_call
@@ -280,7 +218,7 @@ def cure(one: Attention, order: OrderRow, policy: Policy | None = None) -> str:
     elif one.reason is Reason.NEEDS_DECISION and policy is not None:
         cure_of = _cure_of_unknown_skus(order.facts, policy) or cure_of
     else:
-        cure_of = _cure_of_goods(one, order.facts) or cure_of
+        cure_of = cure_of_goods(one, order.facts) or cure_of
     named = (_first(one, order) + (f"The goods have left. {text}" if text else cure_of)).replace(
         "orders settle ORDER --reason", f"orders settle ORDER --only {one.reason} --reason"
     )
@@ -318,39 +256,6 @@ def _first(one: Attention, order: OrderRow) -> str:
     return f"First see to {' and '.join(stops)}: what is stopped in the OMS is not made. " if stops else ""
 
 
-def _cure_of_goods(one: Attention, facts: Facts) -> str:
-    """What to do about goods that left, or that are made, in a case that the cure of the reason is not about. Empty: it
-    is about this case."""
-    match one.reason:
-        case Reason.SENT_BEFORE_SHIPPING if {sent.oms_id for sent in facts.dispatches} == {VOUCHED}:
-            return _CURE_OF_VOUCHED_TOO_EARLY
-        case Reason.SENT_BEFORE_SHIPPING if is_unpaid_again(facts):
-            return _CURE_OF_UNPAID_AGAIN
-        case Reason.OMS_CANCELED if NOT_OWED in one.detail or _is_taken_back_in_part(lines_named_in(one, facts)):
-            return _CURE_OF_CANCELED_BY_BOTH
-        case Reason.PAYMENT_LATE if is_debited_after_shipping(facts):
-            return _CURE_OF_LATE_AFTER_SHIPMENT
-        case Reason.PARTLY_SENT if _is_taken_back_in_part(unsent_lines(facts)):
-            return _CURE_OF_REST_WITHDRAWN
-    return _cure_of_lines(one.reason, lines_named_in(one, facts), facts)
-
-
-def _is_taken_back_in_part(lines: Sequence[Line]) -> bool:
-    return any(line.withdrawn is Withdrawn.PART for line in lines)
-
-
-def _cure_of_lines(reason: Reason, lines: Sequence[Line], facts: Facts) -> str:
-    """The same for a reason that names lines."""
-    match reason:
-        case Reason.QUANTITY_EXCEEDS_ORDER if any(taken_back_since(facts, line) for line in lines):
-            return _CURE_OF_PIECES_TAKEN_BACK
-        case Reason.LINES_ADDED_AFTER_IMPORT if lines and all(is_marked_by_us(facts, line) for line in lines):
-            return _CURE_OF_MARKED_BY_US
-        case Reason.SHIPPED_ELSEWHERE if lines and others_to_send(facts, lines):
-            return _CURE_OF_LINES_ELSEWHERE
-    return ""
-
-
 def _cure_of_unknown_skus(facts: Facts, policy: Policy) -> str:
     """What to do about an order of which the shop's list of known SKUs lacks some lines. Empty if this is another
     order."""
@@ -365,13 +270,6 @@ def _cure_of_unknown_skus(facts: Facts, policy: Policy) -> str:
         "accepts the other lines. `orders accept ORDER --reason WHY` accepts every line, `orders refuse ORDER --reason "
         "WHY` refuses every line. Or decide in Mirakl's portal."
     )
-
-
-def _has_left(one: Attention, facts: Facts) -> bool:
-    """Whether the goods that the reason is about have left: the lines that it names, or all of the order."""
-    if lines := lines_named_in(one, facts):
-        return all(has_left(facts, line) for line in lines)
-    return all_sent(facts)
 
 
 def _is_ended_in_oms(one: Attention, facts: Facts) -> bool:
