@@ -49,6 +49,19 @@ def canceled_and_to_be_sent(facts: Facts) -> list[str]:
     return [line.id for line in (facts.snapshot.owed_lines if facts.snapshot else ()) if line.id in canceled]
 
 
+def pieces_canceled(facts: Facts, line_id: str) -> int:
+    """How many pieces of the line the OMS canceled, of which it named a number."""
+    return sum(pieces for one in _once(facts) for name, pieces in one.items if name == line_id)
+
+
+def lines_canceled_in(one: Attention, facts: Facts) -> list[Line]:
+    """The lines that a reason `oms_canceled` is about. If its cancellation names none, every line."""
+    lines = facts.snapshot.lines if facts.snapshot else ()
+    _, *pieces = entries(one.detail.partition(NOT_OWED)[0])
+    ids = {read(text).rpartition("*")[0] for text in pieces}
+    return [line for line in lines if line.id in ids or not ids]
+
+
 def _once(facts: Facts) -> list[Cancellation]:
     """The cancellations, without those of lines if the OMS canceled the whole order at the same time or later."""
     found = cancellations_once(facts)
@@ -91,7 +104,7 @@ def _is_taken_back_before(facts: Facts, line: Line, told_at: datetime) -> bool:
     if line.is_taken_back:
         return bool(line.withdrawn_at) and max(line.withdrawn_at) < told_at
     went = max((dict(got.items).get(line.id, 0) for got in what_oms_got(facts)), default=0)
-    canceled = sum(pieces for one in _once(facts) for name, pieces in one.items if name == line.id)
+    canceled = pieces_canceled(facts, line.id)
     is_known = line.is_owed and line.quantity is not None and line.withdrawn is Withdrawn.NONE
     return is_known and 0 < canceled <= went - (line.quantity or 0)
 

@@ -373,7 +373,7 @@ REASONS: Final[Mapping[Reason, About]] = {
         "If these goods have not left the OMS, stop them there. If they left too, perhaps two parcels left: stop the "
         "second or arrange its return. Then `orders settle ORDER --only shipped_elsewhere --reason WHY`. The reason "
         "stays until then, also if the OMS sends the goods; foreign_tracking stands instead if Mirakl shows another "
-        "number. A number that a person named (`orders sent`) stays at Mirakl: `orders sent ORDER --carrier NAME "
+        "number. A number that a person named stays at Mirakl: `orders sent ORDER --carrier NAME "
         "--tracking NUMBER --reason WHY` gives it that of the OMS.",
         urgency=Urgency.NOW,
         detail="by whom, or which lines if not all",

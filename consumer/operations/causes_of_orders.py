@@ -30,7 +30,7 @@ from consumer.operations.cases import (
 )
 from consumer.operations.causes_before_import import BEFORE_IMPORT, states_of_lines
 from consumer.operations.deadline_causes import acceptance_due, shipping_due
-from statemachine.canceled_by_oms import NOT_OWED
+from statemachine.canceled_by_oms import NOT_OWED, lines_canceled_in, pieces_canceled
 from statemachine.elsewhere import sent_twice_at
 from statemachine.facts import (
     AFTER_SHIPPING,
@@ -138,7 +138,12 @@ def _oms_canceled(case: Case) -> str:
         return ""
     not_to_send = [f"not to be sent any more: {', '.join(map(read, entries(not_owed)))}"] if not_owed else []
     others = [_not_canceled(case.facts, one) for one in sorted(alive_parts(case.facts)) if one != int(oms_id)]
-    return joined((f"{oms_order(case.facts, int(oms_id))}: {what}{when}", *others, *not_to_send))
+    shown = [
+        f"{named(line)}: {_left_over(case, line)}"
+        for line in lines_canceled_in(case.one, case.facts)
+        if line.is_owed and line.withdrawn is Withdrawn.PART
+    ]
+    return joined((f"{oms_order(case.facts, int(oms_id))}: {what}{when}", *others, *not_to_send, *shown))
 
 
 def _not_canceled(facts: Facts, oms_id: int) -> str:
@@ -182,9 +187,11 @@ def _left_over(case: Case, line: Line) -> str:
 
 
 def _what_oms_did(facts: Facts, line: Line) -> str:
-    if has_left(facts, line):
-        return ", sent"
-    return ", canceled by the OMS" if is_ended_everywhere(facts, line.id) else ""
+    if not has_left(facts, line) and is_ended_everywhere(facts, line.id):
+        return ", canceled by the OMS"
+    pieces = pieces_canceled(facts, line.id)
+    canceled = f", {pieces} canceled by the OMS" if pieces else ""
+    return canceled + (", sent" if has_left(facts, line) else "")
 
 
 def _sent_to_oms(facts: Facts, line: Line, otherwise: int | None) -> str:

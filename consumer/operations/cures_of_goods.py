@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from consumer.operations.cases import is_marked_by_us, others_to_send, unsent_lines
-from statemachine.canceled_by_oms import NOT_OWED
+from statemachine.canceled_by_oms import NOT_OWED, lines_canceled_in, pieces_canceled
 from statemachine.facts import VOUCHED, Facts, Line, Withdrawn
 from statemachine.in_oms import has_left, is_debited_after_shipping
 from statemachine.readings import all_sent
@@ -48,8 +48,16 @@ _CURE_OF_REST_WITHDRAWN: Final = (
 #: What to do about lines that the OMS canceled, and of which Mirakl canceled or refunded all or a part.
 _CURE_OF_CANCELED_BY_BOTH: Final = (
     "Mirakl canceled or refunded these lines too, all or a part. Compare: if the OMS canceled no more than Mirakl, "
-    "nothing is missing, and `orders settle ORDER --reason WHY` lets the order's calls go on. If it canceled more, "
-    "cancel or refund that in Mirakl's portal first, or have it made again, and settle when it has left."
+    "nothing is missing, so refund nothing and have nothing made again: `orders settle ORDER --reason WHY` lets the "
+    "order's calls go on. If it canceled more, cancel or refund only the difference in Mirakl's portal first, or have "
+    "it made again, and settle when it has left."
+)
+
+#: What to do about lines of which Mirakl took pieces back, and of which the OMS canceled pieces too.
+_CURE_OF_PIECES_ENDED_IN_OMS: Final = (
+    "The OMS reported that it canceled pieces of these lines: the `cause` says how many. If these are as many as "
+    "Mirakl took back, nothing is to be taken out any more. If they are fewer, take out only the difference before it "
+    "is made; if they are more, have the difference made again. Then `orders settle ORDER --reason WHY`."
 )
 
 #: What to do about a payment that is late where the customer pays for a shipment that was made.
@@ -76,6 +84,7 @@ CURES_OF_GOODS: Final = (
     _CURE_OF_LINES_ELSEWHERE,
     _CURE_OF_LATE_AFTER_SHIPMENT,
     _CURE_OF_CANCELED_BY_BOTH,
+    _CURE_OF_PIECES_ENDED_IN_OMS,
 )
 
 
@@ -87,7 +96,7 @@ def cure_of_goods(one: Attention, facts: Facts) -> str:
             return _CURE_OF_VOUCHED_TOO_EARLY
         case Reason.SENT_BEFORE_SHIPPING if is_unpaid_again(facts):
             return _CURE_OF_UNPAID_AGAIN
-        case Reason.OMS_CANCELED if NOT_OWED in one.detail or _is_taken_back_in_part(lines_named_in(one, facts)):
+        case Reason.OMS_CANCELED if NOT_OWED in one.detail or _is_taken_back_in_part(lines_canceled_in(one, facts)):
             return _CURE_OF_CANCELED_BY_BOTH
         case Reason.PAYMENT_LATE if is_debited_after_shipping(facts):
             return _CURE_OF_LATE_AFTER_SHIPMENT
@@ -103,6 +112,8 @@ def _is_taken_back_in_part(lines: Sequence[Line]) -> bool:
 def _cure_of_lines(reason: Reason, lines: Sequence[Line], facts: Facts) -> str:
     """The same for a reason that names lines."""
     match reason:
+        case Reason.LINES_CANCELED_AFTER_IMPORT if any(pieces_canceled(facts, line.id) for line in lines):
+            return _CURE_OF_PIECES_ENDED_IN_OMS
         case Reason.QUANTITY_EXCEEDS_ORDER if any(taken_back_since(facts, line) for line in lines):
             return _CURE_OF_PIECES_TAKEN_BACK
         case Reason.LINES_ADDED_AFTER_IMPORT if lines and all(is_marked_by_us(facts, line) for line in lines):

@@ -1,11 +1,13 @@
 """Mirakl took lines back, a person takes them out in the OMS, and the OMS reports that: one act, one settle."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from adapters.simulators.mirakl import changes
 from consumer.operations import orders as operations
+from consumer.operations.causes import AttentionReason
 from statemachine.facts import DecisionKind
 from tests.consumer.in_oms_hands import decide, lower, tell
 from tests.consumer.rig import Rig
@@ -26,6 +28,11 @@ def oms_cancels(rig: Rig, **lines: int) -> None:
     """The OMS cancels so many pieces of each of these lines."""
     items = [{"external_ref": f"1-A-{name[1:]}", "quantity": pieces} for name, pieces in lines.items()]
     tell(rig, 4, new_cancellations=[{"items": items}])
+
+
+def cures(rig: Rig) -> dict[str, AttentionReason]:
+    found = operations.explanation(rig.store, rig.row(), rig.policies["alpha"], rig.clock.now())
+    return {one.reason: one for one in found.attention}
 
 
 def test_a_line_that_mirakl_took_back_before_is_asked_for_once(rig: Rig) -> None:
@@ -70,6 +77,27 @@ def test_a_line_with_an_incident_that_a_person_stopped_is_asked_for_once(rig: Ri
     assert rig.attention() == []
 
 
+@pytest.mark.parametrize("taken_back", [changes.cancel_pieces, changes.refund])
+def test_pieces_that_both_took_out_are_not_taken_out_or_refunded_once_more(
+    rig: Rig, taken_back: Callable[..., None]
+) -> None:
+    """Mirakl shows three pieces as before, so only a person can tell that the OMS canceled no more."""
+    rig.imported(quantity=3)
+    rig.clock.advance(60)
+    taken_back(rig.mirakl["alpha"], "1-A", "1-A-1", 2)
+    rig.poll(60)
+    assert cures(rig)["lines_canceled_after_import"].cure.startswith("Take them out in the OMS")
+    oms_cancels(rig, L1=2)
+    found = cures(rig)
+    assert list(found) == ["lines_canceled_after_import", "oms_canceled"]
+    canceled, by_oms = found.values()
+    assert canceled.cause.endswith(" for 2 pieces, 2 canceled by the OMS")
+    assert "If these are as many as Mirakl took back, nothing is to be taken out any more" in canceled.cure
+    assert "; 1-A-1 (MUG-11OZ-WHT): Mirakl shows 3 pieces, and a " in by_oms.cause
+    assert by_oms.cause.endswith(" for 2 pieces")
+    assert "nothing is missing, so refund nothing and have nothing made again: `orderflow orders settle" in by_oms.cure
+
+
 @pytest.mark.parametrize(("pieces", "reasons"), [(1, []), (2, ["oms_canceled"])])
 def test_more_pieces_than_mirakl_took_back_are_told(rig: Rig, pieces: int, reasons: list[str]) -> None:
     rig.imported(quantity=3)
@@ -108,10 +136,9 @@ def test_a_refund_after_the_report_is_no_answer_to_it_until_a_settle(rig: Rig) -
     oms_cancels(rig, L2=1)
     refunded(rig, "1-A-2")
     assert "oms_canceled" in rig.attention()
-    row = rig.row()
-    found = operations.explanation(rig.store, row, rig.policies["alpha"], rig.clock.now())
-    (cure,) = [one.cure for one in found.attention if one.reason == "oms_canceled"]
-    assert cure.startswith("Mirakl canceled or refunded these lines too, all or a part. Compare:")
+    assert cures(rig)["oms_canceled"].cure.startswith(
+        "Mirakl canceled or refunded these lines too, all or a part. Compare:"
+    )
 
 
 def test_a_refund_that_is_rejected_afterwards_is_told(rig: Rig) -> None:
