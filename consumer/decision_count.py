@@ -66,10 +66,5 @@ class DecisionCount:
 
     def _applied(self, row: JournalRow) -> Applied:
         order = order_rows.find(self._store, row.event.order_id, row.event.shop)[0]
-        of_order = journal_rows.of_order(self._store, row.order_key)
-        entered_at = of_order[0].recorded_at
-        for one in of_order:
-            if one.moved and one.version < row.version:
-                entered_at = one.recorded_at
-        seconds = (row.recorded_at - entered_at).total_seconds()
+        seconds = (row.recorded_at - journal_rows.entered_at(self._store, row)).total_seconds()
         return Applied(row.event, replace(order, state=row.after), row.result, row.before, seconds)

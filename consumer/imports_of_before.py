@@ -48,7 +48,8 @@ def keep_what_was_sent(store: Store, orders: OrderWriter, shop: str, before_batc
 
 
 def _event_of(shop: str, sent: StoredPayload, is_repeat: bool) -> Event | None:
-    """The event that keeps the lines and pieces of a payload. None if the payload cannot be read.
+    """The event that keeps the lines and pieces of a payload. None if the payload or the order cannot be
+    read.
 
     Addresses, texts and messages are not compared: how Mirakl showed them at the import is not known. `is_repeat`: the
     payload was sent more than once. Then a try before its refusal may have landed (Rejection.maybe_there).
@@ -56,7 +57,10 @@ def _event_of(shop: str, sent: StoredPayload, is_repeat: bool) -> Event | None:
     items = pieces_in(sent.payload)
     if not items:
         return None
-    ends = facts_from_json(sent.facts).rejections if is_repeat else ()
+    try:
+        ends = facts_from_json(sent.facts).rejections if is_repeat else ()
+    except Exception:  # it costs no other order; this one is quarantined when it is planned
+        return None
     refusals = [no for no in ends if no.kind == CommandKind.IMPORT and no.round == sent.round]
     facts = Facts(
         handovers=(Handover(sent.opened_at, items),),

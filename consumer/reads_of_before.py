@@ -15,7 +15,7 @@ from dataclasses import replace
 from datetime import timedelta
 from typing import Final
 
-from adapters.errors import OrdersWait, Unreadable
+from adapters.errors import OrdersWait, StoreUnavailable, Unreadable
 from adapters.messages.contents import formula_for
 from adapters.messages.snapshots import read_of
 from adapters.store import snapshots as snapshot_rows
@@ -61,9 +61,15 @@ def read_stored_again(
 
 def _event_of(store: Store, shop: str, row: StoredFacts, left_out: Collection[str]) -> Event | None:
     try:
-        facts = facts_from_json(row.facts)
-    except ValueError:  # then the order is quarantined when it is planned
+        return _missing(store, shop, row, left_out)
+    except StoreUnavailable:
+        raise
+    except Exception:  # it costs no other order; this one is quarantined if it cannot be planned
         return None
+
+
+def _missing(store: Store, shop: str, row: StoredFacts, left_out: Collection[str]) -> Event | None:
+    facts = facts_from_json(row.facts)
     read = facts.snapshot
     if read is None:
         return None

@@ -5,6 +5,7 @@ the whole journal. So its facts can be proved as before, and what Mirakl showed 
 """
 
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import timedelta
 from typing import Final
 
@@ -81,5 +82,8 @@ class Retention:
     def _surplus(self, orders: list[retention.Resting]) -> dict[retention.Resting, frozenset[str]]:
         """The digests of the reads on which nothing rests, of each order that has some."""
         events = retention.events(self._store, [order.key for order in orders])
-        found = {order: surplus_reads(events[order.key]) - {order.digest} for order in orders if order.key in events}
+        found: dict[retention.Resting, frozenset[str]] = {}
+        for order in orders:
+            with suppress(Exception):  # an order that cannot be judged keeps its snapshots, and stops no other one
+                found[order] = surplus_reads(events.get(order.key, ())) - {order.digest}
         return {order: digests for order, digests in found.items() if digests}

@@ -54,5 +54,8 @@ class Urgencies:
 
 def _new_urgency(one: InNeed) -> Urgency | None:
     """The urgency to store. None: it is stored already."""
-    urgency = most_urgent(one.row.attention, None if one.row.quarantine else one.row.facts)
+    try:
+        urgency = most_urgent(one.row.attention, None if one.row.quarantine else one.row.facts)
+    except Exception:  # it stops no other order; an open one is quarantined when it is planned
+        urgency = most_urgent(one.row.attention, None)
     return None if urgency is one.row.urgency else urgency

@@ -3,6 +3,7 @@
 import json
 from collections import Counter
 from collections.abc import Collection, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import cache
@@ -202,7 +203,10 @@ def id_at(store: Store, instant: datetime) -> int:
 
 
 def decisions(store: Store, after: int, until: int) -> list[JournalRow]:
-    """Return the rows with a person's decision whose id is above `after` and not above `until`."""
+    """Return the rows with a person's decision whose id is above `after` and not above `until`.
+
+    A row that this version cannot read is left out.
+    """
     c = s.journal.c
     statement = (
         sa.select(s.journal, s.orders.c.shop, s.orders.c.order_id)
@@ -210,8 +214,22 @@ def decisions(store: Store, after: int, until: int) -> list[JournalRow]:
         .where(c.id > after, c.id <= until, c.trigger == Trigger.DECISION)
         .order_by(c.id)
     )
+    found = []
     with store.reading() as connection:
-        return [_row_of(row) for row in connection.execute(statement)]
+        for row in connection.execute(statement):
+            with suppress(ValueError):
+                found.append(_row_of(row))
+    return found
+
+
+def entered_at(store: Store, of: JournalRow) -> datetime:
+    """Return when the order entered the state in which the event of this row found it."""
+    c = s.journal.c
+    first_or_moved = sa.or_(c.version == 1, sa.and_(c.before != c.after, c.version < of.version))
+    statement = sa.select(c.recorded_at).where(c.order_key == of.order_key, first_or_moved)
+    with store.reading() as connection:
+        found: datetime | None = connection.execute(statement.order_by(c.version.desc()).limit(1)).scalar()
+    return found or of.recorded_at
 
 
 def _row_of(row: sa.Row[Any]) -> JournalRow:
