@@ -34,6 +34,7 @@ from statemachine.in_oms import (
     is_debited_as_shipped,
     left_at,
 )
+from statemachine.left_twice import sent_too_many
 from statemachine.missing import is_gone, not_found_since_read
 from statemachine.occurrences import (
     NOTHING_OWED,
@@ -44,7 +45,7 @@ from statemachine.occurrences import (
     of_state,
     of_withdrawal,
 )
-from statemachine.parcels import sent_more_at, sent_quantity
+from statemachine.parcels import sent_more_at
 from statemachine.payloads import may_be_in_oms
 from statemachine.readings import (
     acceptance,
@@ -53,7 +54,6 @@ from statemachine.readings import (
     is_pending,
     last_answer,
     last_decision,
-    ordered_pieces,
     was_shipped,
 )
 from statemachine.reason_of_order import Attention
@@ -164,11 +164,8 @@ def _of_order(facts: Facts, policy: Policy, state: State) -> Iterator[Attention]
         after = Begun(last_without(facts, of_number(shown)), best_told_at(facts))
         yield Attention(Reason.FOREIGN_TRACKING, after=after)
     yield from _incidents(facts, snapshot, state)
-    for line in snapshot.lines:
-        ordered = ordered_pieces(facts, line)
-        if ordered is not None and sent_quantity(facts, line.id) > max(ordered, 1):
-            after = Begun(told_at=sent_more_at(facts, line.id))
-            yield Attention(Reason.QUANTITY_EXCEEDS_ORDER, written(line.id), after=after)
+    for line_id, told_at in sent_too_many(facts).items():
+        yield Attention(Reason.QUANTITY_EXCEEDS_ORDER, written(line_id), after=Begun(told_at=told_at))
 
 
 def _gone(facts: Facts) -> Attention:

@@ -267,6 +267,8 @@ REASONS: Final[Mapping[Reason, About]] = {
             "Nobody has to make them any more: do not have the order corrected in the OMS, and stop there what it "
             "would still make. Then `orders settle ORDER --reason WHY`."
         ),
+        urgency_in_oms=Urgency.NOW,
+        urgent_if="the OMS sent more pieces than the import handed over",
     ),
     Reason.MESSAGES_NOT_READ: About(
         "the customer wrote, and the messages could not be read for long; the import waits, and the messages are "
@@ -300,10 +302,10 @@ REASONS: Final[Mapping[Reason, About]] = {
         urgency=Urgency.NOW,
     ),
     Reason.QUANTITY_EXCEEDS_ORDER: About(
-        "the OMS sent more of a line than was ordered",
+        "the OMS sent more of a line than was ordered, or one piece in two of its orders",
         "Ask the OMS what really left, then `orders settle ORDER --reason WHY`.",
         urgency_in_oms=Urgency.NOW,
-        urgent_if="the OMS got these pieces, and Mirakl took them back",
+        urgent_if="the OMS got these pieces, and Mirakl took them back, or one piece left in two orders of the OMS",
     ),
     Reason.FOREIGN_TRACKING: About(
         "Mirakl shows a tracking that is not ours, and orderflow does not replace it",

@@ -8,6 +8,7 @@ from statemachine.commands import CommandKind
 from statemachine.facts import VOUCHED, Facts, Line
 from statemachine.ids_in_text import written
 from statemachine.in_oms import unfinished_parts
+from statemachine.left_twice import more_left_than_went
 from statemachine.payloads import our_payloads
 from statemachine.readings import (
     alive_parts,
@@ -34,12 +35,13 @@ def reasons_of_oms(facts: Facts, state: State) -> Iterator[Attention]:
     """Reasons from what the OMS reported.
 
     Once Mirakl shows the order shipped, other lines or pieces in the OMS's answer need nobody, unless a person vouched
-    that the goods left: then the OMS may still make what it has.
+    that the goods left: then the OMS may still make what it has. Nor if more of them left than the import handed over.
     """
     if not state.is_final:
         yield from reasons_of_cancellations(facts)
-    vouched = state is State.SHIPPED and any(one.oms_id == VOUCHED for one in facts.dispatches)
-    if (vouched or state in (State.IMPORTED, State.DISPATCHED)) and (differing := _imported_otherwise(facts)):
+    vouched = any(one.oms_id == VOUCHED for one in facts.dispatches)
+    stays = state is State.SHIPPED and (vouched or more_left_than_went(facts))
+    if (stays or state in (State.IMPORTED, State.DISPATCHED)) and (differing := _imported_otherwise(facts)):
         yield Attention(Reason.LINES_NOT_IMPORTED, ", ".join(differing))
     if not state.is_final:
         yield from _stopped(facts)

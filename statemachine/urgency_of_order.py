@@ -6,6 +6,7 @@ from statemachine.commands import CommandKind
 from statemachine.facts import AFTER_SHIPPING, Facts, Line
 from statemachine.ids_in_text import named_in
 from statemachine.in_oms import is_confirmed_by_us, is_debited_after_shipping
+from statemachine.left_twice import left_twice, more_left_than_went
 from statemachine.payloads import import_known, may_be_in_oms, what_oms_got
 from statemachine.readings import is_canceled_by_oms, lines_left_out, mirakl_state, ordered_pieces, parts_in_oms
 from statemachine.reason_of_order import Attention
@@ -31,12 +32,15 @@ def _are_made(one: Attention, facts: Facts) -> bool:
 
     Of `foreign_tracking`: whether somebody else reported the shipment. Then a second parcel may be on its way. Of
     `sent_before_shipping`: whether Mirakl waits for the money again; of `quantity_exceeds_order`: whether it took the
-    pieces back that left. Then the parcel has to be stopped.
+    pieces back that left, or one piece left in two orders of the OMS; of `lines_not_imported`: whether more left than
+    the import handed over. Then the parcel has to be stopped.
     """
     if one.reason is Reason.FOREIGN_TRACKING:
         return shipped_by_somebody_else(facts)
     if one.reason is Reason.QUANTITY_EXCEEDS_ORDER:
-        return any(taken_back_since(facts, line) for line in lines_named_in(one, facts))
+        return any(taken_back_since(facts, line) or line.id in left_twice(facts) for line in lines_named_in(one, facts))
+    if one.reason is Reason.LINES_NOT_IMPORTED:
+        return bool(more_left_than_went(facts))
     if one.reason is Reason.SENT_BEFORE_SHIPPING:
         return is_unpaid_again(facts)
     if lines := lines_named_in(one, facts):

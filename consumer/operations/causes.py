@@ -16,7 +16,7 @@ from consumer.operations.cases import Case
 from consumer.operations.causes_before_import import code_in_words
 from consumer.operations.causes_of_orders import cause_of_order
 from consumer.operations.cures_of_calls import CURES_OF_CALLS, NOT_ASKED, cure_of_call
-from consumer.operations.cures_of_goods import CURES_OF_GOODS, cure_of_goods, has_left_all
+from consumer.operations.cures_of_goods import CURE_OF_MORE_LEFT, CURES_OF_GOODS, cure_of_goods, has_left_all
 from consumer.operations.instants import to_the_second
 from consumer.operations.outside import disproved_by_read, yes_in_vain
 from consumer.operations.words import without_personal_data
@@ -24,6 +24,7 @@ from statemachine.commands import CommandKey, CommandKind, Policy
 from statemachine.deadlines import has_come
 from statemachine.events import Event
 from statemachine.facts import Answer, DecisionKind, Facts, GiveUp, Rejection, Trouble
+from statemachine.left_twice import more_left_than_went
 from statemachine.payloads import import_known, our_payloads
 from statemachine.plan import needed
 from statemachine.readings import all_sent, is_canceled_by_oms, is_ended_everywhere, unknown_skus
@@ -205,10 +206,13 @@ _STOP_LINES: Final = (Reason.LINES_CANCELED_AFTER_IMPORT, Reason.WITHDRAWN_AFTER
 
 def cure(one: Attention, order: OrderRow, policy: Policy | None = None) -> str:
     """What to do. Its commands can be pasted: they name this order, and a settle names this reason."""
-    text = one.about.cure_when_sent if has_left_all(one, order.facts) else ""
+    is_as_ordered = not (one.reason is Reason.LINES_NOT_IMPORTED and more_left_than_went(order.facts))
+    text = one.about.cure_when_sent if is_as_ordered and has_left_all(one, order.facts) else ""
     cure_of = one.about.cure
     if of_call := cure_of_call(one, order, policy):
         cure_of = of_call
+    elif not is_as_ordered:
+        cure_of = CURE_OF_MORE_LEFT
     elif one.reason in _STOP_LINES and _is_ended_in_oms(one, order.facts):
         cure_of = _CURE_OF_ENDED_IN_OMS
     elif one.reason is Reason.LINES_CANCELED_AFTER_IMPORT and says_unclear(one.detail):

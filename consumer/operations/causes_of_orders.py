@@ -47,6 +47,7 @@ from statemachine.facts import (
 )
 from statemachine.ids_in_text import entries, named_in, read
 from statemachine.in_oms import changed_contents, has_left, is_confirmed_by_us, unfinished_parts
+from statemachine.left_twice import left_twice
 from statemachine.missing import not_found_since_read
 from statemachine.parcels import sent_quantity
 from statemachine.payloads import import_known, our_payloads, what_oms_got
@@ -271,11 +272,18 @@ def _too_many(case: Case) -> str:
     lines = lines_named_in(case.one, case.facts)
     each = [(line, sent_quantity(case.facts, line.id), ordered_pieces(case.facts, line)) for line in lines]
     taken = {line.id: taken_back_since(case.facts, line) for line in lines}
+    twice = left_twice(case.facts)
     return joined(
-        f"{named(line)}: {sent} in parcels, {pieces_in_words(ordered)} "
+        f"{named(line)}: {f'{sent} in parcels, ' if sent or line.id not in twice else ''}{pieces_in_words(ordered)} "
         + (f"to be sent, {taken[line.id]} canceled or refunded since the import" if taken[line.id] else "ordered")
+        + (f", and sent by {_orders(case.facts, twice[line.id].oms_ids)}: one piece" if line.id in twice else "")
+        + (" cannot leave in two orders of the OMS, so perhaps two parcels left" if line.id in twice else "")
         for line, sent, ordered in each
     )
+
+
+def _orders(facts: Facts, oms_ids: Iterable[int]) -> str:
+    return " and by ".join(oms_order(facts, oms_id) for oms_id in oms_ids)
 
 
 def _foreign_tracking(case: Case) -> str:

@@ -7,6 +7,7 @@ from consumer.operations.cases import is_marked_by_us, others_to_send, unsent_li
 from statemachine.canceled_by_oms import NOT_OWED, lines_canceled_in, pieces_canceled
 from statemachine.facts import VOUCHED, Facts, Line, Withdrawn
 from statemachine.in_oms import has_left, is_debited_after_shipping
+from statemachine.left_twice import left_twice
 from statemachine.readings import all_sent
 from statemachine.reason_of_order import Attention
 from statemachine.reasons import Reason
@@ -36,6 +37,18 @@ _CURE_OF_UNPAID_AGAIN: Final = (
 _CURE_OF_PIECES_TAKEN_BACK: Final = (
     "Pieces that were canceled or refunded have left. Stop the parcel or arrange its return, clear the money with the "
     "operator, then `orders settle ORDER --reason WHY`."
+)
+
+#: What to do about one piece that left in two orders of the OMS.
+_CURE_OF_LEFT_TWICE: Final = (
+    "Ask the OMS what left in each of these orders. If two parcels left, stop the second or arrange its return. What "
+    "has not left yet, stop there. Then `orders settle ORDER --reason WHY`. The reason stays until then."
+)
+
+#: What to do about pieces that left though the import did not hand them over.
+CURE_OF_MORE_LEFT: Final = (
+    "The OMS sent more than the import handed over, as its answer shows. Ask the OMS what really left, and stop the "
+    "parcel or arrange the return of what is too much. Then `orders settle ORDER --reason WHY`."
 )
 
 #: What to do about a line of which some pieces left, and of which Mirakl took back a part without saying how much.
@@ -80,6 +93,8 @@ CURES_OF_GOODS: Final = (
     _CURE_OF_MARKED_BY_US,
     _CURE_OF_UNPAID_AGAIN,
     _CURE_OF_PIECES_TAKEN_BACK,
+    _CURE_OF_LEFT_TWICE,
+    CURE_OF_MORE_LEFT,
     _CURE_OF_REST_WITHDRAWN,
     _CURE_OF_LINES_ELSEWHERE,
     _CURE_OF_LATE_AFTER_SHIPMENT,
@@ -114,6 +129,8 @@ def _cure_of_lines(reason: Reason, lines: Sequence[Line], facts: Facts) -> str:
     match reason:
         case Reason.LINES_CANCELED_AFTER_IMPORT if any(pieces_canceled(facts, line.id) for line in lines):
             return _CURE_OF_PIECES_ENDED_IN_OMS
+        case Reason.QUANTITY_EXCEEDS_ORDER if any(line.id in left_twice(facts) for line in lines):
+            return _CURE_OF_LEFT_TWICE
         case Reason.QUANTITY_EXCEEDS_ORDER if any(taken_back_since(facts, line) for line in lines):
             return _CURE_OF_PIECES_TAKEN_BACK
         case Reason.LINES_ADDED_AFTER_IMPORT if lines and all(is_marked_by_us(facts, line) for line in lines):

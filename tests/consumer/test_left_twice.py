@@ -1,0 +1,221 @@
+"""Two orders of the OMS send the same goods: one piece cannot leave in both, so perhaps two parcels left."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from adapters.simulators.faults import Fault
+from adapters.simulators.mirakl import changes
+from consumer.operations import orders as operations
+from consumer.operations.causes import AttentionReason
+from consumer.operations.listing import listed
+from statemachine.facts import DecisionKind
+from statemachine.urgency import Urgency
+from tests.consumer.in_oms_hands import BARE, decide, details
+from tests.consumer.rig import Rig
+
+L1, L2 = "1-A-1", "1-A-2"
+TOO_MANY = "quantity_exceeds_order"
+
+
+@pytest.fixture
+def rig(tmp_path: Path) -> Rig:
+    return Rig(tmp_path)
+
+
+def answer(rig: Rig, *parts: tuple[int, dict[str, int]]) -> None:
+    """Let the OMS answer the import with these orders: their ids, each with the pieces of its lines."""
+    shown = [
+        {"id": oms_id, "ref": f"R{oms_id}", "external_ref": "1-A", "status": 1, "items": items_of(lines)}
+        for oms_id, lines in parts
+    ]
+    rig.oms.knobs.faults.append(Fault("order", "answer_after", 1, "1-A", status=201, content=json.dumps(shown)))
+
+
+def items_of(lines: dict[str, int]) -> list[dict[str, Any]]:
+    return [{"id": 1, "external_ref": line, "quantity": pieces} for line, pieces in lines.items()]
+
+
+def tell(rig: Rig, oms_id: int, status: int = 8, parcel: dict[str, int] | None = None, **more: object) -> None:
+    """An order of the OMS reports, and orderflow reads the order at Mirakl afterwards."""
+    rig.clock.advance(60)
+    number = f"T{oms_id}"
+    shipments = [{"tracking": number, "items": items_of(parcel)}] if parcel else []
+    body = {"id": oms_id, "external_ref": "1-A", "status": status, "new_shipments": shipments} | more
+    rig.take_callback("http://alpha", {}, json.dumps(body | {"shipping_tracking": number}).encode())
+    rig.consume()
+    rig.work()
+    rig.poll(600)
+    rig.work()
+
+
+def oms_id_of(rig: Rig) -> int:
+    return rig.row().facts.parts[0].oms_id
+
+
+def reason(rig: Rig, name: str = TOO_MANY) -> AttentionReason:
+    found = operations.explanation(rig.store, rig.row(), rig.policies["alpha"], rig.clock.now()).attention
+    return next(one for one in found if one.reason == name)
+
+
+def settle(rig: Rig, *only: str) -> None:
+    rig.clock.advance(60)
+    decide(rig, DecisionKind.SETTLE, *only)
+
+
+# -- It is told ------------------------------------------------------------------------------------------------------
+
+
+def test_two_orders_that_the_answer_shows_with_the_same_piece_stay_on_the_list_until_a_settle(rig: Rig) -> None:
+    answer(rig, (7, {L1: 1}), (8, {L1: 1}))
+    rig.imported()
+    assert details(rig) == {"lines_not_imported": "1-A-1 (2 of 1)"}
+    tell(rig, 7)
+    assert TOO_MANY not in rig.attention()
+    tell(rig, 8)
+    assert (rig.state(), details(rig)) == ("shipped", {TOO_MANY: L1})
+    assert listed(rig.row(), rig.policies["alpha"]).urgency is Urgency.NOW
+    assert reason(rig).cause == (
+        "1-A-1 (MUG-11OZ-WHT): 1 ordered, and sent by OMS order 7 (R7) and by OMS order 8 (R8): one piece cannot leave "
+        "in two orders of the OMS, so perhaps two parcels left"
+    )
+    assert "If two parcels left, stop the second or arrange its return" in reason(rig).cure
+    tell(rig, 8)
+    settle(rig)
+    tell(rig, 8, 64)  # the same goods once more
+    assert rig.attention() == []
+
+
+def test_an_order_of_which_nothing_is_known_beside_one_that_sent_all(rig: Rig) -> None:
+    rig.imported(lines=2)
+    ours = oms_id_of(rig)
+    tell(rig, 99)
+    assert TOO_MANY not in rig.attention()
+    tell(rig, ours)
+    assert rig.state() == "shipped"
+    assert [one.detail for one in rig.row().attention if one.reason == TOO_MANY] == [L1, L2]
+    settle(rig)
+    assert rig.attention() == []
+    tell(rig, 100)
+    assert set(rig.attention()) == {TOO_MANY}, "a third one"
+
+
+def test_an_order_that_reports_after_mirakl_shows_the_order_shipped(rig: Rig) -> None:
+    rig.imported()
+    tell(rig, oms_id_of(rig))
+    tell(rig, 99, 1)
+    assert (rig.state(), rig.attention()) == ("shipped", [])
+    tell(rig, 99)
+    assert details(rig) == {TOO_MANY: L1}
+
+
+@pytest.mark.parametrize("may_split", [True, False])
+def test_a_piece_that_a_person_keyed_in_beside_an_import_that_had_landed(tmp_path: Path, may_split: bool) -> None:
+    rig = Rig(tmp_path, oms_table={"may_split": may_split})
+    rig.fail("order", "timeout_after")
+    rig.add("1-A", state="SHIPPING")
+    rig.poll()
+    rig.work()
+    decide(rig, DecisionKind.HANDLED)
+    tell(rig, 7)
+    assert TOO_MANY not in rig.attention()
+    tell(rig, 8)
+    assert details(rig)[TOO_MANY] == L1
+
+
+@pytest.mark.parametrize("first", [True, False])
+def test_parcels_of_one_order_and_a_status_of_the_other(rig: Rig, first: bool) -> None:
+    answer(rig, (7, {L1: 1}), (8, {L1: 1}))
+    rig.imported()
+    tell(rig, 7, 512 if first else 8, {L1: 1} if first else None)
+    tell(rig, 8, 8 if first else 512, None if first else {L1: 1})
+    assert details(rig)[TOO_MANY] == L1
+
+
+def test_pieces_without_a_number_that_two_orders_share(rig: Rig) -> None:
+    """The answer names the line twice, and no pieces: nothing shows that they differ."""
+    parts = [{"id": one, "external_ref": "1-A", "items": [{"external_ref": L1}]} for one in (7, 8)]
+    rig.oms.knobs.faults.append(Fault("order", "answer_after", 1, "1-A", status=201, content=json.dumps(parts)))
+    rig.imported(quantity=2)
+    tell(rig, 7)
+    tell(rig, 8)
+    assert details(rig)[TOO_MANY] == L1
+
+
+def test_more_pieces_of_one_order_than_were_handed_over_stay_when_they_left(rig: Rig) -> None:
+    answer(rig, (7, {L1: 2}))
+    rig.imported()
+    assert listed(rig.row(), rig.policies["alpha"]).urgency is Urgency.BY_DEADLINE
+    tell(rig, 7)
+    assert (rig.state(), details(rig)) == ("shipped", {"lines_not_imported": "1-A-1 (2 of 1)"})
+    assert listed(rig.row(), rig.policies["alpha"]).urgency is Urgency.NOW
+    assert reason(rig, "lines_not_imported").cure.startswith("The OMS sent more than the import handed over")
+    settle(rig)
+    assert rig.attention() == []
+
+
+# -- It is not told --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("may_split", [True, False])
+@pytest.mark.parametrize(
+    "parts", [({L1: 2}, {L2: 2}), ({L1: 1, L2: 2}, {L1: 1}), ({L1: 1}, {L1: 1, L2: 2})], ids=["lines", "pieces", "both"]
+)
+def test_orders_that_share_the_lines_or_pieces(
+    tmp_path: Path, may_split: bool, parts: tuple[dict[str, int], dict[str, int]]
+) -> None:
+    rig = Rig(tmp_path, oms_table={"may_split": may_split})
+    answer(rig, *enumerate(parts, 7))
+    rig.imported(lines=2, quantity=2)
+    tell(rig, 7)
+    tell(rig, 8)
+    assert (rig.state(), rig.attention()) == ("shipped", [])
+
+
+@pytest.mark.parametrize("answered", [True, False])
+def test_an_order_that_is_split_while_nothing_is_known_of_its_lines(tmp_path: Path, answered: bool) -> None:
+    rig = Rig(tmp_path, oms_table={"may_split": True})
+    if answered:
+        rig.oms.knobs.faults.append(Fault("order", "answer_after", 1, "1-A", status=201, content=BARE.decode()))
+    else:
+        rig.fail("order", "timeout_after")
+    rig.add("1-A", state="SHIPPING", lines=2)
+    rig.poll()
+    rig.work()
+    tell(rig, 7)
+    tell(rig, 8)
+    assert TOO_MANY not in rig.attention()
+
+
+@pytest.mark.parametrize("may_split", [True, False])
+def test_parcels_that_name_other_lines(tmp_path: Path, may_split: bool) -> None:
+    rig = Rig(tmp_path, oms_table={"may_split": may_split})
+    rig.oms.knobs.faults.append(Fault("order", "answer_after", 1, "1-A", status=201, content=BARE.decode()))
+    rig.imported(lines=2)
+    tell(rig, 7, 8, {L1: 1})
+    tell(rig, 8, 8, {L2: 1})
+    assert TOO_MANY not in rig.attention()
+
+
+def test_an_order_that_the_oms_canceled_and_made_again(rig: Rig) -> None:
+    answer(rig, (7, {L1: 1}))
+    rig.imported()
+    tell(rig, 7, 128)
+    settle(rig)
+    tell(rig, 99)
+    assert TOO_MANY not in rig.attention()
+
+
+def test_a_line_that_was_added_and_keyed_in_beside_the_import(rig: Rig) -> None:
+    answer(rig, (7, {L1: 1}))
+    rig.imported()
+    changes.set_line(rig.mirakl["alpha"], "1-A", L1, quantity=2)
+    rig.poll(60)
+    settle(rig, "lines_added_after_import")
+    tell(rig, 7)
+    tell(rig, 99, 8, {L1: 1})
+    assert TOO_MANY not in rig.attention()
+    tell(rig, 99, 64)
+    assert TOO_MANY not in rig.attention()
