@@ -20,6 +20,7 @@ from consumer.cli.output import BAD_ANSWER, ask, print_json_items, printable
 from consumer.cli.spans import instant_of
 from consumer.operations.orders import Act, find, question_of, replan
 from consumer.operations.verify import verified, verify
+from consumer.operations.what_first import names_in_turn
 from statemachine.commands import Policy
 from statemachine.facts import DecisionKind, Tracking
 
@@ -94,7 +95,7 @@ def orders_replan(context: typer.Context, order_id: OrderId, *, file: Config = F
     """
     with opened(context, file) as session:
         order = replan(session.store, session.order_writer(), find(session.store, order_id, shop))
-    reasons = ", ".join(dict.fromkeys(one.reason for one in order.attention)) or "no attention reason"
+    reasons = ", ".join(names_in_turn(order)) or "no attention reason"
     typer.echo(printable(f"{order.shop} {order.order_id}: {order.state}, {reasons}"))
 
 

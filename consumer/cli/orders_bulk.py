@@ -13,6 +13,7 @@ from consumer.cli.opening import Session, config_option, with_config
 from consumer.cli.output import ask, note, print_results
 from consumer.operations.errors import NotPossible, NotUnique, UnknownOrder
 from consumer.operations.orders import Act, decide, find, question_of, require_unchanged
+from consumer.operations.what_first import names_in_turn
 from statemachine.commands import Policy
 
 #: The name that stands for standard input.
@@ -105,7 +106,7 @@ def _decided(session: Session, one: _Preview, act: Act, *, was_asked: bool) -> d
             after = decide_now(session, one.row, act, was_asked=was_asked)
         except NotPossible as refusal:
             error = with_config(str(refusal), session.file)
-    attention = list(dict.fromkeys(each.reason for each in after.attention))
+    attention = names_in_turn(after)
     return {
         "shop": after.shop,
         "order_id": after.order_id,

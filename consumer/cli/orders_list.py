@@ -16,6 +16,7 @@ from consumer.cli.output import at_most, fits, note, print_json, print_rows, spa
 from consumer.cli.spans import instant_of, span_of
 from consumer.cli.watching import JsonLines, Screen
 from consumer.operations.listing import Listed, Sort, Wanted, find_orders, summary
+from consumer.operations.what_first import names_in_turn
 from statemachine.reasons import Reason
 from statemachine.states import State
 
@@ -189,7 +190,7 @@ def _in_words(one: Listed, now: datetime, for_a_person: bool) -> dict[str, Any]:
         **({"do": one.urgency or ""} if for_a_person else {}),
         "deadline": "none" if one.deadline is None else _distance(one.deadline - now),
         "since": "" if one.since is None else span(now - one.since),
-        "attention": list(dict.fromkeys(each.reason for each in one.row.attention)),
+        "attention": names_in_turn(one.row),
     }
 
 

@@ -28,6 +28,7 @@ from consumer.operations.known import known, remote_texts, without_remote_texts
 from consumer.operations.lines import lines_of
 from consumer.operations.listing import listed, summary_of
 from consumer.operations.orders import explanation, find
+from consumer.operations.what_first import in_turn
 from statemachine.commands import Policy
 from statemachine.deadlines import DeadlineKind, mirakl_deadline
 from statemachine.facts import DecisionKind, Facts
@@ -67,7 +68,7 @@ def orders_show(
         external_ref = prefix_of(session, row) + row.order_id
         changed = _changed(session, row)
         reasons = attention_reasons(row, journal, policy, (body, *(command.payload for command in commands)))
-    attention, lines = [asdict(one) for one in row.attention], [asdict(one) for one in lines_of(row.facts, body)]
+    attention, lines = [asdict(one) for one in in_turn(row)], [asdict(one) for one in lines_of(row.facts, body)]
     words = [asdict(each) for each in remote_texts(row.facts)] if received else []
     if raw:
         print_bytes(body, raw=True)

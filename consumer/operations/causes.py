@@ -19,6 +19,7 @@ from consumer.operations.cures_of_calls import CURES_OF_CALLS, NOT_ASKED, cure_o
 from consumer.operations.cures_of_goods import CURE_OF_MORE_LEFT, CURES_OF_GOODS, cure_of_goods, has_left_all
 from consumer.operations.instants import to_the_second
 from consumer.operations.outside import disproved_by_read, yes_in_vain
+from consumer.operations.what_first import come_before, in_turn
 from consumer.operations.words import without_personal_data
 from statemachine.commands import CommandKey, CommandKind, Policy
 from statemachine.deadlines import has_come
@@ -27,7 +28,7 @@ from statemachine.facts import Answer, DecisionKind, Facts, GiveUp, Rejection, T
 from statemachine.left_twice import more_left_than_went
 from statemachine.payloads import import_known, our_payloads
 from statemachine.plan import needed
-from statemachine.readings import all_sent, is_canceled_by_oms, is_ended_everywhere, unknown_skus
+from statemachine.readings import is_canceled_by_oms, is_ended_everywhere, unknown_skus
 from statemachine.reason_of_order import Attention
 from statemachine.reasons import Reason
 from statemachine.settled import says_unclear
@@ -50,7 +51,8 @@ class AttentionReason:
 def attention_reasons(
     order: OrderRow, journal: Sequence[JournalRow], policy: Policy, bodies: Sequence[bytes | None] = ()
 ) -> tuple[AttentionReason, ...]:
-    """Every reason that the order has now. `bodies`: the order as received, then as sent (words.py)."""
+    """Every reason that the order has now, what is done first first. `bodies`: the order as received, then as sent
+    (words.py)."""
     return tuple(
         AttentionReason(
             reason=one.reason,
@@ -60,7 +62,7 @@ def attention_reasons(
             cause=_cause(one, order, journal, policy, bodies),
             cure=cure(one, order, policy),
         )
-        for one in order.attention
+        for one in in_turn(order)
     )
 
 
@@ -233,30 +235,9 @@ def cure(one: Attention, order: OrderRow, policy: Policy | None = None) -> str:
     return named.replace(" ORDER", f" {shlex.quote(order.order_id)} --shop {shlex.quote(order.shop)}")
 
 
-#: Reasons whose cure is to change in the OMS what it makes, or to give it something for that.
-_CHANGE_IN_OMS: Final = (
-    Reason.CHANGED_AFTER_IMPORT,
-    Reason.MESSAGE_AFTER_IMPORT,
-    Reason.ATTACHMENT,
-    Reason.MESSAGES_NOT_FOUND,
-    Reason.LINES_NOT_IMPORTED,
-)
-#: Reasons whose cure is to stop goods in the OMS.
-_STOP_IN_OMS: Final = (
-    Reason.SHIPPED_ELSEWHERE,
-    Reason.WITHDRAWN_AFTER_IMPORT,
-    Reason.GONE_FROM_MIRAKL,
-    Reason.NOT_OURS_TO_SHIP,
-    Reason.LINES_CANCELED_AFTER_IMPORT,
-    Reason.LINE_INCIDENT,
-)
-
-
 def _first(one: Attention, order: OrderRow) -> str:
-    """Which other reasons of the order come before this one: what is stopped in the OMS need not be changed there."""
-    if one.reason not in _CHANGE_IN_OMS or all_sent(order.facts):
-        return ""
-    stops = list(dict.fromkeys(str(other.reason) for other in order.attention if other.reason in _STOP_IN_OMS))
+    """Which other reasons of the order come before this one."""
+    stops = come_before(one, order)
     return f"First see to {' and '.join(stops)}: what is stopped in the OMS is not made. " if stops else ""
 
 

@@ -16,6 +16,7 @@ from adapters.store import orders as order_rows
 from adapters.store.orders import OrderRow
 from adapters.store.transaction import Store
 from consumer.names import unnamed
+from consumer.operations.what_first import names_in_turn
 from statemachine.commands import Policy
 from statemachine.deadlines import next_deadline
 from statemachine.urgency import Urgency
@@ -169,7 +170,7 @@ def summary(one: Listed) -> dict[str, Any]:
         "shop": one.row.shop,
         "order_id": one.row.order_id,
         "state": one.row.state,
-        "attention": list(dict.fromkeys(each.reason for each in one.row.attention)),
+        "attention": names_in_turn(one.row),
         "do": one.urgency,
         "since": one.since,
         "deadline": one.deadline,

@@ -17,6 +17,7 @@ from adapters.store import shops as shop_rows
 from adapters.store.orders import OrderRow
 from consumer.operations.calls import what_it_does
 from consumer.operations.explain import Explanation, explain
+from consumer.operations.what_first import in_turn
 from statemachine.commands import Command, CommandKind, Policy
 from statemachine.events import Event, Trigger
 from statemachine.facts import (
@@ -166,9 +167,13 @@ def test_every_due_call_obstacle_and_reason_is_named_and_nothing_else(desk: Desk
     let_go = () if is_lost else released(row.facts, policy)
     for command in {one.key: one for one in let_go}.values():
         assert what_it_does(command.key, row.facts, policy) in found.happens_next, "what a release lets go"
-    assert [(one.reason, one.detail) for one in found.attention] == [(one.reason, one.detail) for one in row.attention]
+    standing_in_turn = in_turn(row)
+    assert sorted(standing_in_turn) == sorted(row.attention)
+    assert [(each.reason, each.detail) for each in found.attention] == [
+        (each.reason, each.detail) for each in standing_in_turn
+    ]
     assert {one.token for one in wanted.attention} <= {one.token for one in row.attention}
-    for one, standing in zip(found.attention, row.attention, strict=True):
+    for one, standing in zip(found.attention, standing_in_turn, strict=True):
         assert one.meaning
         assert one.cure
         assert one.cause, "every reason names what it rests on"

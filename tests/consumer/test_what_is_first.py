@@ -1,0 +1,58 @@
+"""Of several reasons of an order, what is done first is read first: in `explain`, `show` and `list`."""
+
+from pathlib import Path
+
+import pytest
+
+from adapters.simulators.mirakl import changes
+from consumer.operations import orders as operations
+from consumer.operations.listing import listed, summary
+from consumer.operations.what_first import in_turn
+from tests.consumer.rig import Rig
+
+DAY = 24 * 3600
+FIRST = "First see to shipped_elsewhere: what is stopped in the OMS is not made. "
+
+
+@pytest.fixture
+def rig(tmp_path: Path) -> Rig:
+    return Rig(tmp_path)
+
+
+def read_first(rig: Rig) -> list[str]:
+    """The reasons of the order as `explain` has them, which are the same in the list and in `show`."""
+    row, policy = rig.row(), rig.policies["alpha"]
+    explained = [one.reason for one in operations.explanation(rig.store, row, policy, rig.clock.now()).attention]
+    assert summary(listed(row, policy))["attention"] == explained
+    assert [one.reason for one in in_turn(row)] == explained
+    return explained
+
+
+def cure(rig: Rig, name: str) -> str:
+    found = operations.explanation(rig.store, rig.row(), rig.policies["alpha"], rig.clock.now())
+    return next(one.cure for one in found.attention if one.reason == name)
+
+
+def shipped_by_somebody_else(rig: Rig, state: str) -> None:
+    changes.put_in_state(rig.mirakl["alpha"], "1-A", state)
+    rig.poll(60)
+
+
+def test_the_most_urgent_reason_comes_before_one_that_a_read_ends(rig: Rig) -> None:
+    rig.imported(workflow="PAY_ON_SHIPMENT")
+    shipped_by_somebody_else(rig, "WAITING_DEBIT_PAYMENT")
+    rig.clock.advance(4 * DAY)
+    rig.pass_time(minutes=10)
+    assert rig.attention() == ["payment_late", "shipped_elsewhere"], "stored by name"
+    assert read_first(rig) == ["shipped_elsewhere", "payment_late"]
+    assert cure(rig, "payment_late").startswith(FIRST)
+
+
+def test_of_two_urgent_reasons_the_one_that_the_other_names_comes_first(rig: Rig) -> None:
+    rig.imported()
+    changes.set_address(rig.mirakl["alpha"], "1-A", street_1="7 Other Road")
+    rig.poll()
+    shipped_by_somebody_else(rig, "SHIPPED")
+    assert rig.attention() == ["changed_after_import", "shipped_elsewhere"], "stored by name"
+    assert read_first(rig) == ["shipped_elsewhere", "changed_after_import"]
+    assert cure(rig, "changed_after_import").startswith(FIRST)
