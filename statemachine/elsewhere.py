@@ -11,7 +11,17 @@ from typing import Final
 from statemachine.before_shipment import oldest_shipped
 from statemachine.changes_by_mirakl import pieces_in_oms
 from statemachine.commands import Policy
-from statemachine.facts import AFTER_SHIPPING, DEBIT, EPOCH, UNCLEAR, DecisionKind, Facts, Line, Snapshot
+from statemachine.facts import (
+    AFTER_SHIPPING,
+    DEBIT,
+    EPOCH,
+    PAY_ON_SHIPMENT,
+    UNCLEAR,
+    DecisionKind,
+    Facts,
+    Line,
+    Snapshot,
+)
 from statemachine.ids_in_text import named_in, written
 from statemachine.in_oms import (
     goes_on_at,
@@ -117,24 +127,37 @@ def _sent_beside_portal_at(facts: Facts) -> datetime:
         return EPOCH
     if not (read.state in AFTER_SHIPPING or (is_debited_after_shipping(facts) and not _is_part(read))):
         return EPOCH
-    left, first = left_at(facts, *read.lines), oldest_shipped(facts)
+    left = left_at(facts, *read.lines)
     begun = Begun(told_at=left)
     settles = [one for one in facts.decisions if one.kind is DecisionKind.SETTLE and _OF_ORDER in one.subject]
-    is_later = first is not None and min(first.updated_at, first.read_at) < left
+    shown_at = _shown_shipped_at(facts, read)
+    is_later = shown_at is not None and shown_at < left
     if left == EPOCH or not (is_later or any(not begun.is_known_to(one) for one in settles)):
         return EPOCH
     return EPOCH if _tells_number(facts, read) else left
 
 
+def _shown_shipped_at(facts: Facts, read: Snapshot) -> datetime | None:
+    """Since when Mirakl may have shown the order shipped. None: it is not known.
+
+    Where it debits after the shipment, the debit shows that, also without a `shipped_date`. The facts do not keep the
+    first read of the debit, but the last one before it.
+    """
+    without = last_without(facts, SHIPPED) if read.workflow == PAY_ON_SHIPMENT else None
+    seen = without or oldest_shipped(facts)
+    return min(seen.updated_at, seen.read_at) if seen else None
+
+
 def _tells_number(facts: Facts, read: Snapshot) -> bool:
-    """Whether the number that Mirakl shows tells of which parcel somebody else reported the shipment."""
-    shown, first = read.tracking, oldest_shipped(facts)
+    """Whether the number that Mirakl shows tells of which parcel somebody else reported the shipment: Mirakl showed the
+    number since it showed the order shipped."""
+    shown = read.tracking
     if not shown.number:
         return False
     if is_foreign_tracking(facts, shown):
         return bool(best_tracking(facts).number)
-    without = last_without(facts, of_number(shown))
-    return first is not None and (without is None or age_of_kept(without) < age_of_kept(first))
+    without, open_ = last_without(facts, of_number(shown)), last_without(facts, SHIPPED)
+    return without is None or (open_ is not None and age_of_kept(without) <= age_of_kept(open_))
 
 
 # -- Lines of an order -------------------------------------------------------------------------------------------
