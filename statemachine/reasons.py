@@ -345,8 +345,8 @@ REASONS: Final[Mapping[Reason, About]] = {
         "all. Then `orders settle ORDER --reason WHY`.",
         urgency_in_oms=Urgency.NOW,
         cure_when_sent=(
-            "Stop the parcel or arrange its return, if the customer is not to get it, and solve the incident in "
-            "Mirakl's portal. Then `orders settle ORDER --reason WHY`."
+            "Solve the incident in Mirakl's portal. Stop the parcel or arrange its return, unless the customer is to "
+            "get the line. Then `orders settle ORDER --reason WHY`."
         ),
     ),
     Reason.HELD: About(
@@ -372,11 +372,11 @@ REASONS: Final[Mapping[Reason, About]] = {
     Reason.SHIPPED_ELSEWHERE: About(
         "Mirakl shows the order or lines shipped, not by us or because a person said so, or debits a shipment that is "
         "not ours, or a person said that the goods left; and the OMS has them, or reported since that it sent them too",
-        "If these goods have not left the OMS, stop them there. If they left too, perhaps two parcels left: stop the "
+        "Find out first who said that these goods left. If a colleague meant the OMS's own goods, let the OMS go on "
+        "and settle. Else stop in the OMS what has not left; if they left too, perhaps two parcels left: stop the "
         "second or arrange its return. Then `orders settle ORDER --only shipped_elsewhere --reason WHY`. The reason "
-        "stays until then, also if the OMS sends the goods; foreign_tracking stands instead if Mirakl shows another "
-        "number. A number that a person named stays at Mirakl: `orders sent ORDER --carrier NAME "
-        "--tracking NUMBER --reason WHY` gives it that of the OMS.",
+        "stays until then, also if the OMS sends the goods, and comes back if it sends them after a settle; "
+        "foreign_tracking stands instead if Mirakl shows another number.",
         urgency=Urgency.NOW,
         detail="by whom, or which lines if not all",
     ),

@@ -16,7 +16,13 @@ from consumer.operations.cases import Case
 from consumer.operations.causes_before_import import code_in_words
 from consumer.operations.causes_of_orders import cause_of_order
 from consumer.operations.cures_of_calls import CURES_OF_CALLS, NOT_ASKED, cure_of_call
-from consumer.operations.cures_of_goods import CURE_OF_MORE_LEFT, CURES_OF_GOODS, cure_of_goods, has_left_all
+from consumer.operations.cures_of_goods import (
+    CURE_OF_MORE_LEFT,
+    CURES_OF_GOODS,
+    cure_of_goods,
+    has_left_all,
+    with_what_is_to_arrive,
+)
 from consumer.operations.instants import to_the_second
 from consumer.operations.outside import disproved_by_read, yes_in_vain
 from consumer.operations.what_first import come_before, in_turn
@@ -225,7 +231,8 @@ def cure(one: Attention, order: OrderRow, policy: Policy | None = None) -> str:
         cure_of = _cure_of_unknown_skus(order.facts, policy) or cure_of
     else:
         cure_of = cure_of_goods(one, order.facts) or cure_of
-    named = (_first(one, order) + (f"The goods have left. {text}" if text else cure_of)).replace(
+    said = with_what_is_to_arrive(f"The goods have left. {text}" if text else cure_of, one, order.facts)
+    named = (_first(one, order) + said).replace(
         "orders settle ORDER --reason", f"orders settle ORDER --only {one.reason} --reason"
     )
     named = named.replace("orders release ORDER --reason", f"orders release ORDER --only {one.reason} --reason")

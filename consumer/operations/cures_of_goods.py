@@ -1,14 +1,14 @@
 """What to do about goods that left, or that are made, in a case that the cure of the reason is not about."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Final
 
-from consumer.operations.cases import is_marked_by_us, others_to_send, unsent_lines
+from consumer.operations.cases import is_marked_by_us, named, others_to_send, pieces_in_words, shown_lines, unsent_lines
 from statemachine.canceled_by_oms import NOT_OWED, lines_canceled_in, pieces_canceled
-from statemachine.facts import VOUCHED, Facts, Line, Withdrawn
-from statemachine.in_oms import has_left, is_debited_after_shipping
+from statemachine.facts import EPOCH, VOUCHED, Facts, Line, Withdrawn
+from statemachine.in_oms import has_left, is_debited_after_shipping, left_at, unfinished_parts
 from statemachine.left_twice import left_twice
-from statemachine.readings import all_sent
+from statemachine.readings import all_sent, pieces_of
 from statemachine.reason_of_order import Attention
 from statemachine.reasons import Reason
 from statemachine.stops import is_unpaid_again
@@ -81,11 +81,52 @@ _CURE_OF_LATE_AFTER_SHIPMENT: Final = (
 
 #: What to do about some lines that somebody else shipped, of an order of which the OMS has to send others.
 _CURE_OF_LINES_ELSEWHERE: Final = (
-    "If these lines have not left the OMS, stop only them there: the other lines are still to be made, so the OMS's "
-    "order has to go on. If they left too, stop the parcel. Then `orders settle ORDER --only shipped_elsewhere "
-    "--reason WHY`. If a person marked the lines shipped in Mirakl's portal, it clears when the OMS reports them sent: "
-    "look then whether two parcels left."
+    "Find out first who marked these lines shipped. If a colleague meant the OMS's own goods, let the OMS go on and "
+    "settle. Else stop only them there: the other lines are still to be made, so the OMS's order has to go on. If they "
+    "left too, arrange the return of these lines only, because their parcel may hold others that are to arrive. Then "
+    "`orders settle ORDER --only shipped_elsewhere --reason WHY`. If a person marked the lines shipped in Mirakl's "
+    "portal, it clears when the OMS reports them sent: look then whether two parcels left."
 )
+
+#: What to do about goods that another fulfilment centre shipped, while the OMS has them.
+_CURE_OF_OTHER_CENTRE: Final = (
+    "Another fulfilment centre shipped the order. If its goods have not left the OMS, stop them there. If they left "
+    "too, two parcels left: stop the second or arrange its return. Then `orders settle ORDER --only shipped_elsewhere "
+    "--reason WHY`. The reason stays until then, also if the OMS sends the goods."
+)
+
+#: The same after the OMS reported that it sent all of the order.
+_CURE_OF_OTHER_CENTRE_TOO: Final = (
+    "Another fulfilment centre shipped the order, and the OMS sent it too. Ask both: if two parcels left, stop the "
+    "second or arrange its return. Then `orders settle ORDER --only shipped_elsewhere --reason WHY`."
+)
+
+#: What to do about an order of which somebody said that it left, and that the OMS reported sent.
+_CURE_OF_SENT_TOO: Final = (
+    "The OMS reported that it sent these goods. Usually this is the parcel that was meant: if so, nothing is to be "
+    "stopped, and `orders settle ORDER --only shipped_elsewhere --reason WHY` is all. If you are not sure, ask the OMS "
+    "and whoever said that the goods left. Only if they sent others, perhaps two parcels left: stop the second or "
+    "arrange its return, and settle then."
+)
+
+#: The same if a person named a number.
+_CURE_OF_SENT_UNDER_A_NUMBER: Final = (
+    f"{_CURE_OF_SENT_TOO} Mirakl keeps the number that the person named: `orders sent ORDER --carrier NAME --tracking "
+    "NUMBER --reason WHY` gives it that of the OMS."
+)
+
+#: What to do about lines that somebody marked shipped, and that the OMS sent.
+_CURE_OF_LINES_SENT_TOO: Final = (
+    "The OMS reported that it sent these lines. If whoever marked them shipped meant this parcel, nothing is to be "
+    "stopped, and `orders settle ORDER --only shipped_elsewhere --reason WHY` is all. Only if somebody else sent them "
+    "too, perhaps two parcels left: arrange the return of these lines from the second, because it may hold others that "
+    "are to arrive, and settle then."
+)
+
+#: What a cure says of goods that have to come back.
+_STOP_THE_PARCEL: Final = "Stop the parcel or arrange its return"
+#: Reasons that name lines whose goods have to come back, all or some pieces, while others of the order are to arrive.
+_COME_BACK: Final = (Reason.LINES_CANCELED_AFTER_IMPORT, Reason.LINE_INCIDENT, Reason.QUANTITY_EXCEEDS_ORDER)
 
 #: The cures of this module.
 CURES_OF_GOODS: Final = (
@@ -97,6 +138,11 @@ CURES_OF_GOODS: Final = (
     CURE_OF_MORE_LEFT,
     _CURE_OF_REST_WITHDRAWN,
     _CURE_OF_LINES_ELSEWHERE,
+    _CURE_OF_LINES_SENT_TOO,
+    _CURE_OF_OTHER_CENTRE,
+    _CURE_OF_OTHER_CENTRE_TOO,
+    _CURE_OF_SENT_TOO,
+    _CURE_OF_SENT_UNDER_A_NUMBER,
     _CURE_OF_LATE_AFTER_SHIPMENT,
     _CURE_OF_CANCELED_BY_BOTH,
     _CURE_OF_PIECES_ENDED_IN_OMS,
@@ -106,6 +152,14 @@ CURES_OF_GOODS: Final = (
 def cure_of_goods(one: Attention, facts: Facts) -> str:
     """What to do about goods that left, or that are made, in a case that the cure of the reason is not about. Empty: it
     is about this case."""
+    lines = lines_named_in(one, facts)
+    if one.reason is Reason.SHIPPED_ELSEWHERE:
+        return _cure_of_lines_elsewhere(lines, facts) if lines else _cure_of_elsewhere(one, facts)
+    return _cure_of_order(one, facts) or _cure_of_lines(one.reason, lines, facts)
+
+
+def _cure_of_order(one: Attention, facts: Facts) -> str:
+    """The same, by what is known of the whole order."""
     match one.reason:
         case Reason.SENT_BEFORE_SHIPPING if {sent.oms_id for sent in facts.dispatches} == {VOUCHED}:
             return _CURE_OF_VOUCHED_TOO_EARLY
@@ -117,7 +171,7 @@ def cure_of_goods(one: Attention, facts: Facts) -> str:
             return _CURE_OF_LATE_AFTER_SHIPMENT
         case Reason.PARTLY_SENT if _is_taken_back_in_part(unsent_lines(facts)):
             return _CURE_OF_REST_WITHDRAWN
-    return _cure_of_lines(one.reason, lines_named_in(one, facts), facts)
+    return ""
 
 
 def _is_taken_back_in_part(lines: Sequence[Line]) -> bool:
@@ -135,9 +189,92 @@ def _cure_of_lines(reason: Reason, lines: Sequence[Line], facts: Facts) -> str:
             return _CURE_OF_PIECES_TAKEN_BACK
         case Reason.LINES_ADDED_AFTER_IMPORT if lines and all(is_marked_by_us(facts, line) for line in lines):
             return _CURE_OF_MARKED_BY_US
-        case Reason.SHIPPED_ELSEWHERE if lines and others_to_send(facts, lines):
-            return _CURE_OF_LINES_ELSEWHERE
     return ""
+
+
+def _cure_of_elsewhere(one: Attention, facts: Facts) -> str:
+    """What to do about an order that somebody else shipped, and that the OMS has or sent too. Empty: the cure of the
+    reason says it, because the OMS has not sent all of it."""
+    by_oms = any(sent.oms_id != VOUCHED for sent in facts.dispatches)
+    is_sent_too = by_oms and all_sent(facts) and not unfinished_parts(facts)
+    if one.detail:  # the fulfilment centre
+        return _CURE_OF_OTHER_CENTRE_TOO if is_sent_too else _CURE_OF_OTHER_CENTRE
+    if not is_sent_too:
+        return ""
+    is_numbered = any(sent.oms_id == VOUCHED and sent.tracking.number for sent in facts.dispatches)
+    return _CURE_OF_SENT_UNDER_A_NUMBER if is_numbered else _CURE_OF_SENT_TOO
+
+
+def _cure_of_lines_elsewhere(lines: Sequence[Line], facts: Facts) -> str:
+    """The same for an order of which somebody else shipped these lines."""
+    if all(_is_sent_by_oms(facts, line) for line in lines):
+        return _CURE_OF_LINES_SENT_TOO
+    return _CURE_OF_LINES_ELSEWHERE if others_to_send(facts, lines) else ""
+
+
+def _is_sent_by_oms(facts: Facts, line: Line) -> bool:
+    return has_left(facts, line) and left_at(facts, line) > EPOCH
+
+
+def with_what_is_to_arrive(cure: str, one: Attention, facts: Facts) -> str:
+    """The cure of goods that left. If their parcel perhaps holds others that are to arrive, it names these, and does
+    not say to stop the parcel without having them sent again."""
+    lines = lines_named_in(one, facts)
+    wanted = to_arrive_with(lines, facts) if one.reason in _COME_BACK else []
+    if not wanted or _STOP_THE_PARCEL not in cure:
+        return cure
+    is_counted = one.reason is Reason.QUANTITY_EXCEEDS_ORDER or not any(map(_is_to_arrive, lines))
+    count = "" if is_counted else "Ask the OMS how many pieces left: if no more than these, nothing has to come back. "
+    instead = (
+        f"What is to arrive is perhaps in the same parcel: {', '.join(wanted)}. {count}Arrange the return of the other "
+        "goods only, or stop the parcel and have these sent again"
+    )
+    return cure.replace(_STOP_THE_PARCEL, instead)
+
+
+def to_arrive_with(lines: Sequence[Line], facts: Facts) -> list[str]:
+    """What is to arrive and perhaps left in one parcel with these lines: what is left of them, and other lines."""
+    return [*_left_of(lines, facts), *_others_with(lines, facts)]
+
+
+def others_to_arrive_with(lines: Sequence[Line], facts: Facts) -> list[str]:
+    """The same without these lines themselves."""
+    return list(_others_with(lines, facts))
+
+
+def _left_of(lines: Sequence[Line], facts: Facts) -> Iterator[str]:
+    for line in lines:
+        if _is_to_arrive(line):
+            is_part = line.withdrawn is Withdrawn.PART
+            yield f"the rest of {named(line)}" if is_part else _in_pieces(line, facts)
+
+
+def _others_with(lines: Sequence[Line], facts: Facts) -> Iterator[str]:
+    for other in shown_lines(facts):
+        is_wanted = other not in lines and _is_to_arrive(other) and has_left(facts, other)
+        if is_wanted and any(_perhaps_together(facts, other.id, line.id) for line in lines):
+            yield _in_pieces(other, facts)
+
+
+def _in_pieces(line: Line, facts: Facts) -> str:
+    return f"{pieces_in_words(pieces_of(facts, line))} of {named(line)}"
+
+
+def _is_to_arrive(line: Line) -> bool:
+    """Whether the customer is to get the line, or a part of it."""
+    return not line.is_taken_back and not line.has_incident
+
+
+def _perhaps_together(facts: Facts, line_id: str, other_id: str) -> bool:
+    """Whether two lines that left are perhaps in one parcel. They are not if each is in parcels whose content is known,
+    and no report and no number is about both."""
+    of_line, of_other = (
+        [one for one in facts.dispatches if any(name == each for name, _ in one.items)] for each in (line_id, other_id)
+    )
+    if not of_line or not of_other:
+        return True
+    numbers = {one.tracking.bare_number for one in of_line} & {one.tracking.bare_number for one in of_other} - {""}
+    return bool(numbers) or any(one in of_other for one in of_line)
 
 
 def has_left_all(one: Attention, facts: Facts) -> bool:

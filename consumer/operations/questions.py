@@ -8,11 +8,12 @@ from adapters.store.orders import OrderRow
 from adapters.store.shops import ShopRow
 from consumer.operations.calls import what_it_does
 from consumer.operations.cases import others_to_send, tracking_in_words
+from consumer.operations.cures_of_goods import others_to_arrive_with
 from consumer.operations.explain import oms_goes_on
 from consumer.operations.outside import answer_awaited, canceled_in_oms, money_awaited
 from consumer.operations.stops import what_ends
 from statemachine.commands import CommandKey, CommandKind, CommandState, Policy
-from statemachine.facts import VOUCHED, Decision, DecisionKind, Facts
+from statemachine.facts import VOUCHED, Decision, DecisionKind, Facts, Line
 from statemachine.in_oms import unfinished_parts
 from statemachine.joining import join
 from statemachine.missing import is_gone
@@ -146,16 +147,20 @@ def _first(before: Plan, after: Plan, facts: Facts, policy: Policy) -> Iterator[
 
 def _other_parcels(before: Plan, facts: Facts) -> str:
     """What a person has to stop of an order or of lines that somebody else shipped too."""
-    if all_sent(facts) and not unfinished_parts(facts):
-        too = "the OMS sent the goods too: if two parcels left, stop the second or arrange its return first"
-        keeps = any(one.oms_id == VOUCHED and one.tracking.number for one in facts.dispatches) and sent_beside(facts)
-        return f"{too}; Mirakl keeps {tracking_in_words(best_tracking(facts))}" if keeps else too
     reasons = [one for one in before.attention if one.reason is Reason.SHIPPED_ELSEWHERE]
     lines = [line for one in reasons for line in lines_named_in(one, facts)]
+    if all_sent(facts) and not unfinished_parts(facts):
+        too = "the OMS sent the goods too: if two parcels left, stop the second or arrange its return first"
+        if lines and (beside := others_to_arrive_with(lines, facts)):
+            too += f", but not that of what is to arrive and is perhaps in it: {', '.join(beside)}"
+        keeps = any(one.oms_id == VOUCHED and one.tracking.number for one in facts.dispatches) and sent_beside(facts)
+        return f"{too}; Mirakl keeps {tracking_in_words(best_tracking(facts))}" if keeps else too
     if others := others_to_send(facts, lines) if lines else []:
         ids, still = (", ".join(line.id for line in each) for each in (lines, others))
-        return f"{ids} leaves the OMS all the same, so stop only that there first: it still has to make {still}"
-    return "what has not left the OMS leaves all the same, so stop it there first"
+        stop = f"unless this is what was meant, stop only that there first; it still has to make {still}"
+        return f"{ids} leaves the OMS all the same: {stop}"
+    stop = "unless these are the goods that were meant, stop it there first"
+    return f"what has not left the OMS leaves all the same: {stop}"
 
 
 #: Reasons after whose release the OMS gets the pieces that Mirakl shows, which may be too many.
@@ -221,11 +226,10 @@ def _of_kind(
 
 def _of_sent(facts: Facts, *, before: Plan, after: Plan) -> Iterator[str]:
     """What counts as sent, what does not, and what Mirakl and the OMS are told of it."""
-    lines = facts.snapshot.lines if facts.snapshot else ()
-    goods = ", ".join(f"{line.quantity} of {line.id}" for line in lines if line.is_owed and line.quantity is not None)
-    yield f"all goods count as sent{f' ({goods})' if goods else ''}, and this cannot be taken back"
-    if gone := [line.id for line in lines if not line.is_owed]:
-        yield f"not to be sent any more, so not counted: {', '.join(gone)}"
+    if _corrects_number(facts, before=before, after=after):
+        yield "the order is shipped already: only the number changes"
+    else:
+        yield from _counted(facts.snapshot.lines if facts.snapshot else ())
     if before.state is State.SHIPPING and CommandKind.IMPORT not in {one.kind for one in before.due}:
         yield "the order does not go to the OMS any more"
     if after.state is State.DISPATCHED and (money := money_awaited(facts)):
@@ -235,6 +239,19 @@ def _of_sent(facts: Facts, *, before: Plan, after: Plan) -> Iterator[str]:
     if staying := [str(one.reason) for one in after.attention if one.about.ends_by is EndsBy.SETTLE]:
         yield f"on the list until a settle: {', '.join(dict.fromkeys(staying))}"
     yield from _told_later(after)
+
+
+def _corrects_number(facts: Facts, *, before: Plan, after: Plan) -> bool:
+    """Whether the goods counted as sent before and Mirakl shows the order shipped, so that only the number is new."""
+    is_sent = before.state is State.SHIPPED and bool(facts.dispatches) and not unfinished_parts(facts)
+    return is_sent and all(one in after.attention for one in before.attention)
+
+
+def _counted(lines: Sequence[Line]) -> Iterator[str]:
+    goods = ", ".join(f"{line.quantity} of {line.id}" for line in lines if line.is_owed and line.quantity is not None)
+    yield f"all goods count as sent{f' ({goods})' if goods else ''}, and this cannot be taken back"
+    if gone := [line.id for line in lines if not line.is_owed]:
+        yield f"not to be sent any more, so not counted: {', '.join(gone)}"
 
 
 def _numbers_left_out(facts: Facts, new: Facts) -> Iterator[str]:

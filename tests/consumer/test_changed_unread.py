@@ -83,7 +83,9 @@ def test_a_line_that_was_taken_back_is_on_the_list_until_a_person_settles_it(
     assert list(reasons) == [CANCELED]
     assert reasons[CANCELED].startswith(named)
     explanation = operations.explanation(rig.store, rig.row(), rig.policies["alpha"], rig.clock.now())
-    assert explanation.attention[0].cure.startswith("The goods have left. Stop the parcel")
+    assert explanation.attention[0].cure.startswith("The goods have left. ")
+    of_both = "Stop the parcel" if change is refund_all else "What is to arrive is perhaps in the same parcel: "
+    assert of_both in explanation.attention[0].cure
     assert shown(rig) == reasons
     decide(rig, DecisionKind.SETTLE, CANCELED)
     assert rig.attention() == []

@@ -39,7 +39,7 @@ def test_it_stays_on_the_list_after_the_order_is_shipped(rig: Rig, pieces: int |
     shown_shipped(rig)
     assert rig.attention() == ["lines_canceled_after_import"]
     explanation = operations.explanation(rig.store, rig.row(), rig.policies["alpha"], rig.clock.now())
-    assert explanation.attention[0].cure.startswith("The goods have left. Stop the parcel")
+    assert explanation.attention[0].cure.startswith("The goods have left. What is to arrive is perhaps in the same")
     decide(rig, DecisionKind.SETTLE, "lines_canceled_after_import")
     assert rig.attention() == []
     rig.poll(300)

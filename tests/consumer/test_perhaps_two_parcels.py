@@ -66,9 +66,16 @@ def test_why_here_of_our_own_shipment_names_nobody_else(rig: Rig) -> None:
 def test_a_settle_of_what_another_shipped_says_that_the_oms_goes_on(rig: Rig) -> None:
     shipped_in_the_portal(rig)
     found = reasons(rig)["shipped_elsewhere"].cure
+    assert found.startswith(
+        "Find out first who said that these goods left. If a colleague meant the OMS's own goods, let the OMS go on "
+        "and settle. Else stop in the OMS what has not left;"
+    )
     assert "The reason stays until then, also if the OMS sends the goods" in found
     assert "foreign_tracking stands instead if Mirakl shows another number" in found
-    assert "what has not left the OMS leaves all the same, so stop it there first" in asked(rig, "shipped_elsewhere")
+    says = (
+        "what has not left the OMS leaves all the same: unless these are the goods that were meant, stop it there first"
+    )
+    assert says in asked(rig, "shipped_elsewhere")
 
 
 def test_two_parcels_under_two_numbers_stay_on_the_list_at_its_top(rig: Rig) -> None:
@@ -109,6 +116,9 @@ def test_goods_that_the_oms_sent_beside_another_centre_are_stopped_on_their_way(
     changes.set_centre(rig.mirakl["alpha"], "1-A", "FC-9")
     changes.put_in_state(rig.mirakl["alpha"], "1-A", "SHIPPED")
     rig.poll()
+    assert reasons(rig)["shipped_elsewhere"].cure.startswith(
+        "Another fulfilment centre shipped the order, and the OMS sent it too. Ask both: if two parcels left, stop the "
+    )
     says = "the OMS sent the goods too: if two parcels left, stop the second or arrange its return first"
     assert says in asked(rig, "shipped_elsewhere")
 

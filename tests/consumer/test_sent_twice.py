@@ -18,6 +18,11 @@ from tests.consumer.in_oms_hands import answer_with, decide, details, tell
 from tests.consumer.rig import Rig
 
 ELSEWHERE = "shipped_elsewhere"
+#: How the cure begins once the OMS reported that it sent the goods.
+USUAL = (
+    "The OMS reported that it sent these goods. Usually this is the parcel that was meant: if so, nothing is to be "
+    "stopped, and `orderflow orders settle 1-A --shop alpha --only shipped_elsewhere --reason WHY` is all."
+)
 
 
 @pytest.fixture
@@ -75,7 +80,9 @@ def test_another_number_of_the_oms_asks_a_person_and_mirakl_keeps_that_of_the_pe
         "a person said that the goods left under DPD X7, and the OMS reported since that it sent the goods under UPS "
         "D7, so perhaps two parcels left"
     )
+    assert reason(rig).cure.startswith(USUAL)
     assert "perhaps two parcels left: stop the second or arrange its return" in reason(rig).cure
+    assert "Mirakl keeps the number that the person named: `orderflow orders sent 1-A" in reason(rig).cure
     act = operations.Act(DecisionKind.SETTLE, "ana", "seen", rig.clock.now())
     question = operations.question_of(rig.store, rig.row(), act, rig.policies["alpha"], prefix="")
     assert "if two parcels left, stop the second or arrange its return first; Mirakl keeps DPD X7" in question
@@ -84,6 +91,37 @@ def test_another_number_of_the_oms_asks_a_person_and_mirakl_keeps_that_of_the_pe
     assert (rig.attention(), shown(rig)) == ([], "X7")
     oms_sends(rig, "D7")  # the same report once more
     assert rig.attention() == []
+
+
+def test_goods_that_the_oms_works_on_after_a_person_said_that_they_left_are_perhaps_those(rig: Rig) -> None:
+    rig.imported()
+    vouch(rig, "X7")
+    read_twice(rig)
+    tell(rig, 4)
+    assert rig.attention() == [ELSEWHERE]
+    assert reason(rig).cure.startswith(
+        "Find out first who said that these goods left. If a colleague meant the OMS's own "
+    )
+
+
+def test_a_number_that_is_corrected_after_the_shipment_changes_the_number_only(rig: Rig) -> None:
+    rig.imported()
+    vouch(rig, "X7")
+    read_twice(rig)
+    assert rig.state() == "shipped"
+    act = operations.Act(DecisionKind.SENT, "ana", "typo", rig.clock.now(), tracking=Tracking("DPD", "X8"))
+    asked = operations.question_of(rig.store, rig.row(), act, rig.policies["alpha"], prefix="")
+    assert "the order is shipped already: only the number changes" in asked
+    assert "count as sent" not in asked
+    assert "not to be sent any more" not in asked
+
+
+def test_what_the_oms_still_makes_of_a_shipped_order_counts_as_sent_by_a_persons_word(rig: Rig) -> None:
+    rig.imported()
+    shipped_in_the_portal(rig)
+    act = operations.Act(DecisionKind.SENT, "ana", "left", rig.clock.now(), tracking=Tracking("DPD", "X7"))
+    asked = operations.question_of(rig.store, rig.row(), act, rig.policies["alpha"], prefix="")
+    assert "all goods count as sent, and this cannot be taken back" in asked
 
 
 def test_a_person_gives_mirakl_the_number_of_the_oms_instead(rig: Rig) -> None:
@@ -208,6 +246,8 @@ def test_an_order_that_the_oms_sends_after_somebody_shipped_it_without_a_number(
     assert (rig.state(), rig.attention(), shown(rig)) == ("shipped", [ELSEWHERE], number)
     under = f" under UPS {number}" if number else ""
     assert f"the OMS reported since that it sent the goods{under}, so perhaps two parcels left" in reason(rig).cause
+    assert reason(rig).cure.startswith(USUAL)
+    assert "Mirakl keeps" not in reason(rig).cure
     settle(rig)
     oms_sends(rig, number)
     read_twice(rig)

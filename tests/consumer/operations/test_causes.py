@@ -444,10 +444,18 @@ def test_a_reason_names_the_line_the_part_and_the_date(
 
 
 @pytest.mark.parametrize(
-    ("reason", "lines"), [("withdrawn_after_import", GONE), ("lines_canceled_after_import", (GONE[0], TEE))]
+    ("reason", "lines", "comes_back"),
+    [
+        ("withdrawn_after_import", GONE, "Stop the parcel or arrange its return"),
+        (
+            "lines_canceled_after_import",
+            (GONE[0], TEE),
+            "What is to arrive is perhaps in the same parcel: 1 of L2 (TEE).",
+        ),
+    ],
 )
 def test_goods_that_have_left_are_not_to_be_stopped_in_the_oms(
-    desk: Desk, reason: str, lines: tuple[Line, ...]
+    desk: Desk, reason: str, lines: tuple[Line, ...], comes_back: str
 ) -> None:
     def cure() -> str:
         (found,) = (one.cure for one in desk.explain().attention if one.reason == reason)
@@ -457,7 +465,7 @@ def test_goods_that_have_left_are_not_to_be_stopped_in_the_oms(
     shows(desk, lines=lines)
     assert "in the OMS" in cure()
     desk.apply(sent())
-    assert cure().startswith("The goods have left. Stop the parcel or arrange its return")
+    assert cure().startswith(f"The goods have left. {comes_back}")
     assert f"`orderflow orders settle O-1 --shop alpha --only {reason} --reason WHY`" in cure()
 
 
