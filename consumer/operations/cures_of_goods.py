@@ -5,10 +5,10 @@ from typing import Final
 
 from consumer.operations.cases import is_marked_by_us, named, others_to_send, pieces_in_words, shown_lines, unsent_lines
 from statemachine.canceled_by_oms import NOT_OWED, lines_canceled_in, pieces_canceled
-from statemachine.facts import EPOCH, VOUCHED, Facts, Line, Withdrawn
+from statemachine.facts import AFTER_SHIPPING, EPOCH, VOUCHED, Facts, Line, Withdrawn
 from statemachine.in_oms import has_left, is_debited_after_shipping, left_at, unfinished_parts
 from statemachine.left_twice import left_twice
-from statemachine.readings import all_sent, pieces_of
+from statemachine.readings import all_sent, is_vouched, mirakl_state, pieces_of
 from statemachine.reason_of_order import Attention
 from statemachine.reasons import Reason
 from statemachine.stops import is_unpaid_again
@@ -64,6 +64,13 @@ _CURE_OF_CANCELED_BY_BOTH: Final = (
     "nothing is missing, so refund nothing and have nothing made again: `orders settle ORDER --reason WHY` lets the "
     "order's calls go on. If it canceled more, cancel or refund only the difference in Mirakl's portal first, or have "
     "it made again, and settle when it has left."
+)
+
+#: What to do about lines that the OMS canceled, and of which somebody else said that they left.
+_CURE_OF_CANCELED_AND_SHIPPED: Final = (
+    "Mirakl shows these goods shipped, or a person said that they left. If they left, nothing is missing, so refund "
+    "nothing and have nothing made again: `orders settle ORDER --reason WHY`. If nobody sent them, because the order "
+    "was marked shipped too early, have the OMS make them again, or refund them in Mirakl's portal; then settle."
 )
 
 #: What to do about lines of which Mirakl took pieces back, and of which the OMS canceled pieces too.
@@ -145,6 +152,7 @@ CURES_OF_GOODS: Final = (
     _CURE_OF_SENT_UNDER_A_NUMBER,
     _CURE_OF_LATE_AFTER_SHIPMENT,
     _CURE_OF_CANCELED_BY_BOTH,
+    _CURE_OF_CANCELED_AND_SHIPPED,
     _CURE_OF_PIECES_ENDED_IN_OMS,
 )
 
@@ -165,13 +173,28 @@ def _cure_of_order(one: Attention, facts: Facts) -> str:
             return _CURE_OF_VOUCHED_TOO_EARLY
         case Reason.SENT_BEFORE_SHIPPING if is_unpaid_again(facts):
             return _CURE_OF_UNPAID_AGAIN
-        case Reason.OMS_CANCELED if NOT_OWED in one.detail or _is_taken_back_in_part(lines_canceled_in(one, facts)):
-            return _CURE_OF_CANCELED_BY_BOTH
+        case Reason.OMS_CANCELED:
+            return _cure_of_canceled(one, facts)
         case Reason.PAYMENT_LATE if is_debited_after_shipping(facts):
             return _CURE_OF_LATE_AFTER_SHIPMENT
         case Reason.PARTLY_SENT if _is_taken_back_in_part(unsent_lines(facts)):
             return _CURE_OF_REST_WITHDRAWN
     return ""
+
+
+def _cure_of_canceled(one: Attention, facts: Facts) -> str:
+    lines = lines_canceled_in(one, facts)
+    if _is_said_to_have_left(lines, facts):
+        return _CURE_OF_CANCELED_AND_SHIPPED
+    return _CURE_OF_CANCELED_BY_BOTH if NOT_OWED in one.detail or _is_taken_back_in_part(lines) else ""
+
+
+def _is_said_to_have_left(lines: Sequence[Line], facts: Facts) -> bool:
+    """Whether Mirakl shows each of these lines shipped, or a person said that they left."""
+    shown = mirakl_state(facts) in AFTER_SHIPPING or is_debited_after_shipping(facts)
+    is_shown = all(shown or line.shipped or line.state in AFTER_SHIPPING for line in lines)
+    is_taken_back = any(line.is_taken_back for line in lines)
+    return bool(lines) and not is_taken_back and (is_shown or is_vouched(facts, *lines))
 
 
 def _is_taken_back_in_part(lines: Sequence[Line]) -> bool:

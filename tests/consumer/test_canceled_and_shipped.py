@@ -1,0 +1,74 @@
+"""Somebody said that the goods left, and the OMS cancels them, as the cure of shipped_elsewhere asks for.
+
+Done literally, the cure for goods that are still to be sent would refund a customer who gets a parcel, or send
+another.
+"""
+
+from pathlib import Path
+
+import pytest
+
+from adapters.simulators.mirakl import changes
+from consumer.operations import orders as operations
+from statemachine.facts import DecisionKind
+from tests.consumer.in_oms_hands import decide, tell
+from tests.consumer.rig import Rig
+
+SHIPPED = "If they left, nothing is missing, so refund nothing and have nothing made again"
+TO_BE_SENT = "cancel or refund it in Mirakl's portal, or have it made again"
+
+
+@pytest.fixture
+def rig(tmp_path: Path) -> Rig:
+    return Rig(tmp_path)
+
+
+def cure(rig: Rig) -> str:
+    found = operations.explanation(rig.store, rig.row(), rig.policies["alpha"], rig.clock.now())
+    return next(one.cure for one in found.attention if one.reason == "oms_canceled")
+
+
+def shipped_in_the_portal(rig: Rig, workflow: str = "PAY_ON_ACCEPTANCE", state: str = "SHIPPED") -> None:
+    rig.imported(workflow=workflow)
+    changes.put_in_state(rig.mirakl["alpha"], "1-A", state)
+    rig.poll()
+
+
+@pytest.mark.parametrize(
+    ("workflow", "state"), [("PAY_ON_ACCEPTANCE", "SHIPPED"), ("PAY_ON_SHIPMENT", "WAITING_DEBIT_PAYMENT")]
+)
+def test_what_was_shipped_in_the_portal_is_not_refunded_because_the_oms_canceled_it(
+    rig: Rig, workflow: str, state: str
+) -> None:
+    shipped_in_the_portal(rig, workflow, state)
+    tell(rig, 128)
+    assert "oms_canceled" in rig.attention()
+    assert SHIPPED in cure(rig)
+    assert TO_BE_SENT not in cure(rig)
+    decide(rig, DecisionKind.SETTLE)
+    assert rig.attention() == []
+
+
+def test_one_line_that_was_shipped_in_the_portal_is_not_refunded_either(rig: Rig) -> None:
+    rig.imported(lines=2)
+    changes.set_line(
+        rig.mirakl["alpha"], "1-A", "1-A-1", order_line_state="SHIPPED", shipped_date="2026-03-01T12:00:00Z"
+    )
+    rig.poll()
+    tell(rig, 4, new_cancellations=[{"items": [{"external_ref": "1-A-1", "quantity": 1}]}])
+    assert SHIPPED in cure(rig)
+
+
+def test_what_a_person_said_had_left_is_not_refunded_because_the_oms_canceled_it(rig: Rig) -> None:
+    rig.imported()
+    decide(rig, DecisionKind.SENT)
+    rig.clock.advance(60)
+    tell(rig, 128)
+    assert SHIPPED in cure(rig)
+
+
+def test_what_nobody_said_had_left_is_refunded_or_made_again(rig: Rig) -> None:
+    rig.imported()
+    tell(rig, 128)
+    assert TO_BE_SENT in cure(rig)
+    assert SHIPPED not in cure(rig)
