@@ -4,10 +4,11 @@ Somebody else is another fulfilment centre, a person in Mirakl's portal, or a pe
 (`orders sent`).
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import datetime
 from typing import Final
 
+from statemachine.asked_once import asked_once
 from statemachine.before_shipment import oldest_shipped
 from statemachine.changes_by_mirakl import pieces_in_oms
 from statemachine.commands import Policy
@@ -17,6 +18,7 @@ from statemachine.facts import (
     EPOCH,
     PAY_ON_SHIPMENT,
     UNCLEAR,
+    VOUCHED,
     DecisionKind,
     Facts,
     Line,
@@ -58,8 +60,9 @@ _OF_ORDER: Final = Attention(Reason.SHIPPED_ELSEWHERE).token
 
 def shipped_elsewhere(facts: Facts, policy: Policy, snapshot: Snapshot, state: State) -> Iterator[Attention]:
     """An order, or lines of it, of which somebody else says that they left, while the OMS has them or sent them too."""
-    yield from _of_order(facts, policy, snapshot, state)
-    yield from _of_lines(facts, snapshot)
+    of_order = list(_of_order(facts, policy, snapshot, state))
+    yield from of_order
+    yield from _of_lines(facts, snapshot, [] if of_order else left_beside_mark(facts))
 
 
 def is_released_as_dated(facts: Facts, line: Line) -> bool:
@@ -163,14 +166,15 @@ def _tells_number(facts: Facts, read: Snapshot) -> bool:
 # -- Lines of an order -------------------------------------------------------------------------------------------
 
 
-def _of_lines(facts: Facts, snapshot: Snapshot) -> Iterator[Attention]:
-    """Lines that somebody else marked shipped while the OMS has them, or may have them; or that left it in a parcel
-    since a person settled that they are stopped there."""
+def _of_lines(facts: Facts, snapshot: Snapshot, beside: Sequence[Line]) -> Iterator[Attention]:
+    """Lines that somebody else marked shipped while the OMS has them, or may have them; or that left it since
+    (`beside`), or in a parcel since a person settled that they are stopped there."""
     still = [line for line in _marked_in_oms(facts, snapshot) if not _is_left_to_others(facts, line)]
     left = _left_all_the_same(facts, snapshot)
-    if lines := [line for line in snapshot.lines if line in still or line in left]:
+    if lines := [line for line in snapshot.lines if line in still or line in left or line in beside]:
         shown = map(_mark_of, still)
         told_at = max((sent_more_at(facts, line.id) for line in left), default=EPOCH)
+        told_at = max([told_at, *(left_at(facts, line) for line in beside)])
         after = Begun(last_without(facts, *shown), told_at)
         yield Attention(Reason.SHIPPED_ELSEWHERE, ", ".join(written(line.id) for line in lines), after=after)
 
@@ -210,3 +214,45 @@ def _left_all_the_same(facts: Facts, snapshot: Snapshot) -> list[Line]:
         if settle and has_left_since(facts, line.id, settle) and stood_at_shipment(facts, line, SHIPPED_LINE):
             lines.append(line)
     return lines
+
+
+@asked_once
+def left_beside_mark(facts: Facts) -> tuple[Line, ...]:
+    """Lines that somebody else marked shipped, and of which the OMS reported since that it sent them, or more of them.
+    Perhaps two parcels left. Our OR24 or our debit for the order does not end it.
+
+    The mark and the report are about one parcel if Mirakl showed the number of the OMS from the first. After a settle
+    that the OMS does not send a line, only a parcel shows that it did (`_left_all_the_same`).
+    """
+    read, may_be = facts.snapshot, any(what.startswith(SHIPPED_LINE) for what, _ in facts.stops)
+    if read is None or not (may_be and facts.dispatches) or sent_twice_at(facts) > EPOCH:  # of most orders; saves time
+        return ()
+    if not (read.state == "SHIPPING" or is_confirmed_by_us(facts) or _is_part(read)):  # of the whole order
+        return ()
+    in_oms = pieces_in_oms(facts, read)
+    return tuple(
+        line
+        for line in read.lines
+        if any(before.number != 0 for before in in_oms.get(line.id, ())) and _left_beside_mark(facts, read, line)
+    )
+
+
+def _left_beside_mark(facts: Facts, read: Snapshot, line: Line) -> bool:
+    mark = SHIPPED_LINE + line.id
+    first = dict(facts.seen).get(mark) or dict(facts.stops).get(mark)
+    if first is None or first >= left_at(facts, line):
+        return False
+    is_shown = not is_confirmed_by_us(facts) and (line.shipped or line.state in AFTER_SHIPPING)
+    if not is_shown and not stood_at_shipment(facts, line, SHIPPED_LINE):
+        return False
+    if left_to_others(facts, line.id) or is_released_as_dated(facts, line):
+        return False
+    return not _is_number_of_oms_since(facts, read, first)
+
+
+def _is_number_of_oms_since(facts: Facts, read: Snapshot, since: datetime) -> bool:
+    """Whether Mirakl shows a number of the OMS, and each read since this instant showed it."""
+    numbers = {one.tracking.bare_number for one in facts.dispatches if one.oms_id != VOUCHED}
+    without = last_without(facts, of_number(read.tracking))
+    is_since = without is None or min(without.updated_at, without.read_at) < since
+    return bool(read.tracking.number) and read.tracking.bare_number in numbers and is_since

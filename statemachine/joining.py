@@ -27,7 +27,7 @@ from statemachine.facts import (
 )
 from statemachine.occurrences import not_shown, shown_by
 from statemachine.other_values import other_values
-from statemachine.stops import stops_of, stops_read
+from statemachine.stops import SHIPPED_LINE, stops_of, stops_read
 
 #: The states in which the seller has to act; from when on is `Facts.seen`. A debit is there too if Mirakl's date of the
 #: order cannot be: then the deadline of the payment counts from the first read (deadlines.py).
@@ -125,6 +125,8 @@ def snapshot_facts(snapshot: Snapshot) -> Facts:
         return Facts(unknown=snapshot, pieces=pieces)
     dated = EPOCH < snapshot.created_at <= snapshot.read_at
     counts = snapshot.state in SELLER_ACTS or (snapshot.state in DEBIT and not dated)
+    stops = stops_of(snapshot)
+    marks = tuple(one for one in stops if one[0].startswith(SHIPPED_LINE))
     seen = ((snapshot.state, snapshot.read_at),) if counts else ()
     owed = () if snapshot.state in AFTER_SHIPPING else snapshot.owed_lines
     after = snapshot.state in DEBIT and snapshot.workflow in (PAY_ON_DELIVERY, PAY_ON_DUE_DATE)
@@ -141,6 +143,6 @@ def snapshot_facts(snapshot: Snapshot) -> Facts:
         pieces=pieces,
         to_send=tuple(sorted((line.id, line.quantity) for line in owed if line.quantity is not None)),
         baseline=_ready_for_import(snapshot),
-        seen=seen,
-        stops=stops_of(snapshot),
+        seen=tuple(sorted((*seen, *marks))),
+        stops=stops,
     )

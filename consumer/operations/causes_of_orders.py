@@ -31,7 +31,7 @@ from consumer.operations.cases import (
 from consumer.operations.causes_before_import import BEFORE_IMPORT, states_of_lines
 from consumer.operations.deadline_causes import acceptance_due, shipping_due
 from statemachine.canceled_by_oms import NOT_OWED, lines_canceled_in, pieces_canceled
-from statemachine.elsewhere import sent_twice_at
+from statemachine.elsewhere import left_beside_mark, sent_twice_at
 from statemachine.facts import (
     AFTER_SHIPPING,
     DEBIT,
@@ -86,7 +86,8 @@ def _shipped_elsewhere(case: Case) -> str:
         return joined((twice, f"in the OMS: {orders_in_oms(case.facts)}" if unfinished_parts(case.facts) else ""))
     if not lines and (is_confirmed_by_us(case.facts) or is_vouched(case.facts, *shown_lines(case.facts))):
         shown = "a person said that the goods left, and the OMS reports since that it works on them"
-    return joined((shown, which, f"in the OMS: {orders_in_oms(case.facts)}"))
+    beside = f"{_sent_by_oms(case.facts)}" if any(line in left_beside_mark(case.facts) for line in lines) else ""
+    return joined((shown, which + (f", and {beside}" if beside else ""), f"in the OMS: {orders_in_oms(case.facts)}"))
 
 
 def _sent_twice(facts: Facts) -> str:
@@ -94,10 +95,14 @@ def _sent_twice(facts: Facts) -> str:
     if sent_twice_at(facts) == EPOCH:
         return ""
     beside = sent_beside(facts)
-    by_oms = beside or [one for one in facts.dispatches if one.oms_id != VOUCHED]
     by_person = [one for one in facts.dispatches if one.oms_id == VOUCHED]
     who = f"a person said that the goods left{_under(by_person)}" if beside else "somebody else reported the shipment"
-    return f"{who}, and the OMS reported since that it sent the goods{_under(by_oms)}, so perhaps two parcels left"
+    return f"{who}, and {_sent_by_oms(facts, beside)}"
+
+
+def _sent_by_oms(facts: Facts, reports: Iterable[Dispatch] = ()) -> str:
+    by_oms = reports or [one for one in facts.dispatches if one.oms_id != VOUCHED]
+    return f"the OMS reported since that it sent the goods{_under(by_oms)}, so perhaps two parcels left"
 
 
 def _under(dispatches: Iterable[Dispatch]) -> str:

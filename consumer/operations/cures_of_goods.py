@@ -91,8 +91,8 @@ _CURE_OF_LINES_ELSEWHERE: Final = (
     "Find out first who marked these lines shipped. If a colleague meant the OMS's own goods, let the OMS go on and "
     "settle. Else stop only them there: the other lines are still to be made, so the OMS's order has to go on. If they "
     "left too, arrange the return of these lines only, because their parcel may hold others that are to arrive. Then "
-    "`orders settle ORDER --only shipped_elsewhere --reason WHY`. If a person marked the lines shipped in Mirakl's "
-    "portal, it clears when the OMS reports them sent: look then whether two parcels left."
+    "`orders settle ORDER --only shipped_elsewhere --reason WHY`. The reason stays until then, also if the OMS reports "
+    "them sent."
 )
 
 #: What to do about goods that another fulfilment centre shipped, while the OMS has them.

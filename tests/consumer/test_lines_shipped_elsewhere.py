@@ -32,10 +32,13 @@ def test_a_line_shipped_in_the_portal_while_the_oms_has_it_is_shown_until_a_sett
     assert (rig.attention(), "shipped" in rig.effects()) == ([], True)
 
 
-def test_it_ends_when_the_oms_reports_the_line_sent(rig: Rig) -> None:
+def test_it_stays_when_the_oms_reports_the_line_sent(rig: Rig) -> None:
     rig.imported(lines=2)
     mark(rig)
     tell(rig, 512, new_shipments=[{"tracking": "T1", "items": [{"external_ref": "1-A-1", "quantity": 1}]}])
+    assert rig.attention() == ["partly_sent", "shipped_elsewhere"]
+    rig.clock.advance(60)
+    decide(rig, DecisionKind.SETTLE, "shipped_elsewhere")
     assert rig.attention() == ["partly_sent"]
 
 
@@ -152,3 +155,119 @@ def test_of_two_lines_of_one_settle_only_the_one_that_leaves_is_told(rig: Rig) -
     assert details(rig)["shipped_elsewhere"] == "1-A-1"
     decide(rig, DecisionKind.SETTLE, "shipped_elsewhere")
     assert rig.attention() == ["partly_sent"]
+
+
+# -- The OMS sends a marked line before anybody acts -----------------------------------------------------------------
+
+
+def cause(rig: Rig) -> str:
+    found = operations.explanation(rig.store, rig.row(), rig.policies["alpha"], rig.clock.now()).attention
+    return next(one.cause for one in found if one.reason == "shipped_elsewhere")
+
+
+def read_on(rig: Rig) -> None:
+    for _ in range(2):
+        rig.poll(600)
+        rig.work()
+
+
+@pytest.mark.parametrize("workflow", ["PAY_ON_ACCEPTANCE", "PAY_ON_SHIPMENT"])
+@pytest.mark.parametrize("is_dated", [True, False])
+@pytest.mark.parametrize("parcel", [True, False])
+def test_a_marked_line_that_the_oms_sends_too_stays_until_a_settle(
+    tmp_path: Path, workflow: str, is_dated: bool, parcel: bool
+) -> None:
+    rig = Rig(tmp_path)
+    rig.imported(lines=2, workflow=workflow)
+    rig.clock.advance(60)
+    if is_dated:
+        changes.set_line(rig.mirakl["alpha"], "1-A", "1-A-1", shipped_date=iso(rig.clock.now()))
+        rig.poll()
+    else:
+        mark(rig)
+    assert details(rig) == {"shipped_elsewhere": "1-A-1"}
+    if parcel:
+        parcel_of_both(rig)
+    else:
+        tell(rig, 8, shipping_carrier="UPS", shipping_tracking="T1")
+    assert details(rig) == {"shipped_elsewhere": "1-A-1"}
+    assert "the OMS reported since that it sent the goods under " in cause(rig)
+    assert "T1, so perhaps two parcels left" in cause(rig)
+    dates(rig) if workflow == "PAY_ON_SHIPMENT" else read_on(rig)
+    assert details(rig) == {"shipped_elsewhere": "1-A-1"}
+    if workflow == "PAY_ON_SHIPMENT":
+        changes.put_in_state(rig.mirakl["alpha"], "1-A", "SHIPPED")
+        read_on(rig)
+    assert (rig.state(), details(rig)) == ("shipped", {"shipped_elsewhere": "1-A-1"})
+    decide(rig, DecisionKind.SETTLE, "shipped_elsewhere")
+    tell(rig, 64, shipping_carrier="UPS", shipping_tracking="T1")
+    read_on(rig)
+    assert rig.attention() == []
+
+
+@pytest.mark.parametrize("again", [True, False])
+def test_reads_between_the_report_and_our_shipment_do_not_end_it(rig: Rig, again: bool) -> None:
+    """OR24 waits, and Mirakl changes the order: the mark is older than the report all the same."""
+    rig.imported(lines=2)
+    rig.clock.advance(60)
+    mark(rig)
+    rig.switch(paused=("ship",))
+    tell(rig, 8)
+    if again:
+        rig.clock.advance(60)
+        changes.set_fields(rig.mirakl["alpha"], "1-A", shipping_type_label="Other")
+    read_on(rig)
+    assert details(rig) == {"shipped_elsewhere": "1-A-1"}
+    rig.switch()
+    read_on(rig)
+    assert (rig.state(), details(rig)) == ("shipped", {"shipped_elsewhere": "1-A-1"})
+
+
+def test_a_line_that_is_marked_after_the_oms_sent_it_asks_nobody(rig: Rig) -> None:
+    """OR24 waits, so a person marks it by hand."""
+    rig.imported(lines=2)
+    rig.switch(paused=("ship",))
+    tell(rig, 8)
+    rig.clock.advance(60)
+    mark(rig)
+    assert rig.attention() == []
+    rig.switch()
+    read_on(rig)
+    assert (rig.state(), rig.attention()) == ("shipped", [])
+
+
+def test_a_line_under_the_number_of_the_oms_from_the_first_is_one_parcel(rig: Rig) -> None:
+    rig.imported(lines=2)
+    rig.clock.advance(60)
+    changes.set_fields(rig.mirakl["alpha"], "1-A", shipping_company="UPS", shipping_tracking="T1")
+    mark(rig)
+    tell(rig, 8, shipping_carrier="UPS", shipping_tracking="T1")
+    read_on(rig)
+    assert (rig.state(), rig.attention()) == ("shipped", [])
+
+
+def test_the_debit_of_our_own_shipment_marks_no_line_of_somebody_else(tmp_path: Path) -> None:
+    rig = Rig(tmp_path)
+    rig.imported(lines=2, workflow="PAY_ON_SHIPMENT")
+    parcel_of_both(rig)
+    dates(rig)
+    assert rig.attention() == []
+
+
+def test_one_parcel_that_mirakl_debits_and_the_oms_sends_too(tmp_path: Path) -> None:
+    """PAY_ON_SHIPMENT: somebody ships one line, Mirakl debits it, and the OMS sends both lines meanwhile."""
+    rig = Rig(tmp_path)
+    rig.imported(lines=2, workflow="PAY_ON_SHIPMENT")
+    rig.clock.advance(60)
+    changes.set_line(rig.mirakl["alpha"], "1-A", "1-A-1", shipped_date=iso(rig.clock.now()))
+    changes.put_in_state(rig.mirakl["alpha"], "1-A", "WAITING_DEBIT_PAYMENT")
+    rig.poll()
+    assert details(rig) == {"shipped_elsewhere": "1-A-1"}
+    tell(rig, 8)
+    assert details(rig) == {"shipped_elsewhere": "1-A-1"}
+    changes.put_in_state(rig.mirakl["alpha"], "1-A", "SHIPPING")
+    read_on(rig)
+    assert ("shipped" in rig.effects(), details(rig)) == (True, {"shipped_elsewhere": "1-A-1"})
+    decide(rig, DecisionKind.SETTLE, "shipped_elsewhere")
+    read_on(rig)
+    assert rig.attention() == []
