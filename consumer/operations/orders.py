@@ -22,6 +22,7 @@ from consumer.operations.errors import NotPossible, NotUnique, UnknownOrder, req
 from consumer.operations.explain import Explanation, explain
 from consumer.operations.instants import to_the_second
 from consumer.operations.questions import question
+from consumer.operations.unchanged import is_as_seen
 from statemachine.commands import CommandKey, CommandKind, CommandState, Policy
 from statemachine.ends import can_be_settled
 from statemachine.events import Event, Trigger
@@ -131,11 +132,11 @@ def decide(store: Store, writer: OrderWriter, order: OrderRow, act: Act, *, shop
 
 
 def require_unchanged(store: Store, order: OrderRow) -> None:
-    """Raise NotPossible if something new of the order was stored since a person looked at it.
+    """Raise NotPossible if the order changed since a person looked at it (unchanged.py).
 
     A decision counts as made after all that is stored before it. So it would cover what the person has not seen.
     """
-    if order_rows.find(store, order.order_id, order.shop)[0].version != order.version:
+    if not is_as_seen(order, order_rows.find(store, order.order_id, order.shop)[0]):
         raise NotPossible(f"{_name(order)}: it changed after the question was asked, so look at it and decide again")
 
 

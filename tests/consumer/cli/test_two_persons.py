@@ -13,10 +13,11 @@ from adapters.store.orders import OrderRow
 from consumer.cli.app import app
 from consumer.cli.opening import Environment
 from consumer.cli.output import BAD_ANSWER
-from statemachine.facts import DecisionKind
+from statemachine.events import Trigger
+from statemachine.facts import DecisionKind, Facts
 from tests.consumer.cli.runner import output_of
 from tests.consumer.operations.desk import Desk
-from tests.statemachine.lives import read, snapshot_event
+from tests.statemachine.lives import at, event, read, snapshot_event
 from tests.support import StillClock
 
 
@@ -85,3 +86,28 @@ def test_of_many_orders_only_those_are_decided_that_did_not_change(
     decided = {one: [each.why for each in row_of(desk, one).facts.decisions] for one in ("O-1", "O-2")}
     assert decided == {"O-1": ["Ana"], "O-2": ["Ben"] if changed else ["Ana"]}
     assert ("it changed after the question was asked" in result.output) is changed
+
+
+@pytest.mark.parametrize("more", [0, 1])
+def test_a_read_that_shows_nothing_new_does_not_stop_a_decision(
+    desk: Desk, said_yes: Callable[..., Result], more: int
+) -> None:
+    lines = desk.shows("WAITING_ACCEPTANCE").facts.snapshot.lines  # type: ignore[union-attr]  # it was just read
+
+    def is_read() -> None:
+        desk.clock.advance(60)
+        before = desk.row.version
+        desk.shows(
+            "WAITING_ACCEPTANCE", lines=tuple(replace(line, quantity=(line.quantity or 0) + more) for line in lines)
+        )
+        assert desk.row.version > before
+
+    result = said_yes(*HOLD, clock=StillClock(), before=is_read)
+    assert result.exit_code == (BAD_ANSWER if more else 0)
+    assert len(desk.row.facts.decisions) == (0 if more else 1)
+
+
+def test_the_passing_of_time_does_not_stop_a_decision(desk: Desk, said_yes: Callable[..., Result]) -> None:
+    desk.shows("WAITING_ACCEPTANCE")
+    passes = event(Trigger.CLOCK, "clock", Facts(clock=at(60)))
+    assert said_yes(*HOLD, clock=StillClock(), before=lambda: desk.apply(passes)).exit_code == 0
