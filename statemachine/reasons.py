@@ -268,7 +268,8 @@ REASONS: Final[Mapping[Reason, About]] = {
             "would still make. Then `orders settle ORDER --reason WHY`."
         ),
         urgency_in_oms=Urgency.NOW,
-        urgent_if="the OMS sent more pieces than the import handed over",
+        urgent_if="the OMS sent more pieces than the import handed over, or a person said that the goods left and the "
+        "OMS did not report that it sent or canceled them",
     ),
     Reason.MESSAGES_NOT_READ: About(
         "the customer wrote, and the messages could not be read for long; the import waits, and the messages are "

@@ -8,7 +8,15 @@ from statemachine.ids_in_text import named_in
 from statemachine.in_oms import is_confirmed_by_us, is_debited_after_shipping
 from statemachine.left_twice import left_twice, more_left_than_went
 from statemachine.payloads import import_known, may_be_in_oms, what_oms_got
-from statemachine.readings import is_canceled_by_oms, lines_left_out, mirakl_state, ordered_pieces, parts_in_oms
+from statemachine.readings import (
+    alive_parts,
+    is_canceled_by_oms,
+    is_vouched,
+    lines_left_out,
+    mirakl_state,
+    ordered_pieces,
+    parts_in_oms,
+)
 from statemachine.reason_of_order import Attention
 from statemachine.reasons import Reason
 from statemachine.stops import is_unpaid_again
@@ -33,19 +41,27 @@ def _are_made(one: Attention, facts: Facts) -> bool:
     Of `foreign_tracking`: whether somebody else reported the shipment. Then a second parcel may be on its way. Of
     `sent_before_shipping`: whether Mirakl waits for the money again; of `quantity_exceeds_order`: whether it took the
     pieces back that left, or one piece left in two orders of the OMS; of `lines_not_imported`: whether more left than
-    the import handed over. Then the parcel has to be stopped.
+    the import handed over. Then the parcel has to be stopped. Also of `lines_not_imported`: whether a person said that
+    the goods left, and the OMS may still make them.
     """
     if one.reason is Reason.FOREIGN_TRACKING:
         return shipped_by_somebody_else(facts)
     if one.reason is Reason.QUANTITY_EXCEEDS_ORDER:
         return any(taken_back_since(facts, line) or line.id in left_twice(facts) for line in lines_named_in(one, facts))
     if one.reason is Reason.LINES_NOT_IMPORTED:
-        return bool(more_left_than_went(facts))
+        return bool(more_left_than_went(facts)) or _is_made_though_vouched(facts)
     if one.reason is Reason.SENT_BEFORE_SHIPPING:
         return is_unpaid_again(facts)
     if lines := lines_named_in(one, facts):
         return may_be_in_oms(facts) and any(may_have_line(facts, line) for line in lines)
     return may_be_in_oms(facts) or bool(facts.dispatches)
+
+
+def _is_made_though_vouched(facts: Facts) -> bool:
+    """Whether a person vouches for every line, and the OMS neither canceled nor sent each of its orders."""
+    lines = facts.snapshot.lines if facts.snapshot else ()
+    sent = {one.oms_id for one in facts.dispatches if one.covers}
+    return bool(lines) and is_vouched(facts, *lines) and bool(alive_parts(facts) - sent)
 
 
 def lines_named_in(one: Attention, facts: Facts) -> list[Line]:

@@ -131,3 +131,15 @@ def test_a_part_that_a_person_keyed_in_waits_for_no_decision_until_another_part_
     rig.clock.advance(60)
     rig.poll()
     assert [one.owed for one in lines_of(rig.row().facts, None)] == ["a person decides"]
+
+
+def test_goods_that_a_person_said_had_left_are_stopped_now_if_the_oms_may_make_them(rig: Rig) -> None:
+    answer_with(rig, ("1-A-1", 1))
+    rig.imported(lines=2)
+    assert rig.attention() == ["lines_not_imported"]
+    assert rig.row().urgency is Urgency.BY_DEADLINE
+    decide(rig, DecisionKind.SENT)
+    assert rig.attention() == ["lines_not_imported"]
+    assert rig.row().urgency is Urgency.NOW
+    tell(rig, 8)
+    assert listed(rig.row(), Policy(), ["lines_not_imported"]).urgency is Urgency.BY_DEADLINE, "the OMS sent it"
