@@ -97,9 +97,8 @@ def test_a_read_that_shows_nothing_new_does_not_stop_a_decision(
     def is_read() -> None:
         desk.clock.advance(60)
         before = desk.row.version
-        desk.shows(
-            "WAITING_ACCEPTANCE", lines=tuple(replace(line, quantity=(line.quantity or 0) + more) for line in lines)
-        )
+        shown = tuple(replace(line, quantity=(line.quantity or 0) + more) for line in lines)
+        desk.shows("WAITING_ACCEPTANCE", updated=more, lines=shown)
         assert desk.row.version > before
 
     result = said_yes(*HOLD, clock=StillClock(), before=is_read)
