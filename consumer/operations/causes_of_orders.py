@@ -30,6 +30,7 @@ from consumer.operations.cases import (
 )
 from consumer.operations.causes_before_import import BEFORE_IMPORT, states_of_lines
 from consumer.operations.deadline_causes import acceptance_due, shipping_due
+from consumer.operations.payments import workflow_in_words
 from statemachine.canceled_by_oms import NOT_OWED, lines_canceled_in, pieces_canceled
 from statemachine.elsewhere import left_beside_mark, sent_twice_at
 from statemachine.facts import (
@@ -360,7 +361,7 @@ def _held(case: Case) -> str:
 
 
 def _payment_late(case: Case) -> str:
-    return mirakl_shows(case.facts.snapshot)
+    return joined((mirakl_shows(case.facts.snapshot), workflow_in_words(case.facts)))
 
 
 _CAUSES: Final[Mapping[Reason, Callable[[Case], str]]] = {
@@ -392,6 +393,6 @@ _CAUSES: Final[Mapping[Reason, Callable[[Case], str]]] = {
     Reason.UNKNOWN_TO_MIRAKL: _unknown_to_mirakl,
     Reason.ACCEPTANCE_DUE: acceptance_due,
     Reason.PAYMENT_LATE: _payment_late,
-    Reason.PAYMENT_AWAITED_AGAIN: _payment_late,
+    Reason.PAYMENT_AWAITED_AGAIN: lambda case: mirakl_shows(case.facts.snapshot),
     Reason.SHIPPING_DUE: shipping_due,
 }

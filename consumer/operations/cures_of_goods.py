@@ -4,6 +4,7 @@ from collections.abc import Iterator, Sequence
 from typing import Final
 
 from consumer.operations.cases import is_marked_by_us, named, others_to_send, pieces_in_words, shown_lines, unsent_lines
+from consumer.operations.payments import is_paid_after_shipping, left_after_debit
 from statemachine.canceled_by_oms import NOT_OWED, lines_canceled_in, pieces_canceled
 from statemachine.facts import AFTER_SHIPPING, EPOCH, VOUCHED, Facts, Line, Withdrawn
 from statemachine.in_oms import has_left, is_debited_after_shipping, left_at, unfinished_parts
@@ -86,6 +87,25 @@ _CURE_OF_LATE_AFTER_SHIPMENT: Final = (
     "call of ours hastens the payment: ask the marketplace's operator if it stays so."
 )
 
+#: The same, if no line is left to be sent.
+_CURE_OF_LATE_AND_ALL_SHIPPED: Final = (
+    "Mirakl debits the customer for what was shipped, and shows no line that is still to be sent: have nothing made "
+    "for this. No call of ours hastens the payment: ask the marketplace's operator if it stays so."
+)
+
+#: What to do about a payment that is late where the customer pays first.
+_CURE_OF_LATE_BEFORE_SHIPMENT: Final = (
+    "Do not make the goods before the customer has paid: in the payment workflow of this order the money comes before "
+    "the shipment. No call of ours hastens the payment: ask the marketplace's operator if it stays so."
+)
+
+#: What to do about a late payment where the customer pays after a shipment, and no shipment is known.
+_CURE_OF_LATE_WITHOUT_SHIPMENT: Final = (
+    "In the payment workflow of this order Mirakl debits after a shipment, and orderflow knows of none: look in "
+    "Mirakl's portal whether one was reported. Do not make the goods before Mirakl shows SHIPPING. No call of ours "
+    "hastens the payment: ask the marketplace's operator if it stays so."
+)
+
 #: What to do about some lines that somebody else shipped, of an order of which the OMS has to send others.
 _CURE_OF_LINES_ELSEWHERE: Final = (
     "Find out first who marked these lines shipped. If a colleague meant the OMS's own goods, let the OMS go on and "
@@ -151,6 +171,9 @@ CURES_OF_GOODS: Final = (
     _CURE_OF_SENT_TOO,
     _CURE_OF_SENT_UNDER_A_NUMBER,
     _CURE_OF_LATE_AFTER_SHIPMENT,
+    _CURE_OF_LATE_AND_ALL_SHIPPED,
+    _CURE_OF_LATE_BEFORE_SHIPMENT,
+    _CURE_OF_LATE_WITHOUT_SHIPMENT,
     _CURE_OF_CANCELED_BY_BOTH,
     _CURE_OF_CANCELED_AND_SHIPPED,
     _CURE_OF_PIECES_ENDED_IN_OMS,
@@ -175,8 +198,8 @@ def _cure_of_order(one: Attention, facts: Facts) -> str:
             return _CURE_OF_UNPAID_AGAIN
         case Reason.OMS_CANCELED:
             return _cure_of_canceled(one, facts)
-        case Reason.PAYMENT_LATE if is_debited_after_shipping(facts):
-            return _CURE_OF_LATE_AFTER_SHIPMENT
+        case Reason.PAYMENT_LATE:
+            return _cure_of_late(facts)
         case Reason.PARTLY_SENT if _is_taken_back_in_part(unsent_lines(facts)):
             return _CURE_OF_REST_WITHDRAWN
     return ""
@@ -195,6 +218,13 @@ def _is_said_to_have_left(lines: Sequence[Line], facts: Facts) -> bool:
     is_shown = all(shown or line.shipped or line.state in AFTER_SHIPPING for line in lines)
     is_taken_back = any(line.is_taken_back for line in lines)
     return bool(lines) and not is_taken_back and (is_shown or is_vouched(facts, *lines))
+
+
+def _cure_of_late(facts: Facts) -> str:
+    """What to do about a late payment, in the payment workflow of this order."""
+    if is_debited_after_shipping(facts):
+        return _CURE_OF_LATE_AFTER_SHIPMENT if left_after_debit(facts) else _CURE_OF_LATE_AND_ALL_SHIPPED
+    return _CURE_OF_LATE_WITHOUT_SHIPMENT if is_paid_after_shipping(facts) else _CURE_OF_LATE_BEFORE_SHIPMENT
 
 
 def _is_taken_back_in_part(lines: Sequence[Line]) -> bool:

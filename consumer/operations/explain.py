@@ -26,6 +26,7 @@ from consumer.operations.outside import (
     settled_and_open,
     unknown_and_settled,
 )
+from consumer.operations.payments import is_paid_after_shipping, left_after_debit
 from consumer.operations.stops import stopping, what_follows, who_ends
 from consumer.operations.timeline import what_happened
 from statemachine.commands import Command, CommandKind, CommandState, Policy
@@ -370,14 +371,6 @@ def _the_rest(facts: Facts) -> str:
     return f"the OMS to send the rest: {', '.join(unsent)}" if facts.dispatches and unsent else ""
 
 
-def _left_after_debit(facts: Facts) -> list[str]:
-    """The lines that are still to be sent while Mirakl debits the shipment of others."""
-    lines = facts.snapshot.lines if facts.snapshot else ()
-    if not any(line.shipped for line in lines):
-        return []
-    return [line.id for line in lines if line.is_owed and not line.shipped and not is_sent(facts, line)]
-
-
 def _nothing_owed(facts: Facts) -> bool:
     """Whether Mirakl shows no line that has to be sent."""
     return facts.snapshot is not None and not facts.snapshot.owed_lines
@@ -388,7 +381,7 @@ def _dispatched(order: OrderRow) -> str:
     if parts := unsent_parts(facts):
         return f"the OMS to send the other parts of the order: {', '.join(str(part) for part in parts)}"
     if mirakl_state(facts) in DEBIT:
-        left = _left_after_debit(facts)
+        left = left_after_debit(facts)
         return f"{_DEBITS}; then the OMS to send the rest: {', '.join(left)}" if left else _DEBITS
     if mirakl_state(facts) == "WAITING_ACCEPTANCE":
         return "Mirakl to show it accepted and SHIPPING; only then can it be marked shipped"
@@ -443,8 +436,14 @@ def _moves_next(order: OrderRow) -> str:
         return "the OMS reports that it makes the order again, or a read shows it canceled"
     is_debited = order.state is State.DISPATCHED and mirakl_state(order.facts) in DEBIT
     goes_on = "a read shows SHIPPING after the debit, and it waits for the rest"
-    moves = goes_on if is_debited and _left_after_debit(order.facts) else _NEXT[order.state]
+    moves = goes_on if is_debited and left_after_debit(order.facts) else _next_by_state(order)
     return moves + (", or canceled if the debit fails" if is_debited else "")
+
+
+def _next_by_state(order: OrderRow) -> str:
+    if order.state is State.AWAITING_PAYMENT and is_paid_after_shipping(order.facts):
+        return "a read shows it shipped, or shipping if some of it is still to be sent; canceled if the debit fails"
+    return _NEXT[order.state]
 
 
 def _by_call(command: Command, order: OrderRow, policy: Policy) -> str:

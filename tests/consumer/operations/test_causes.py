@@ -413,7 +413,8 @@ RESTS_ON: list[tuple[str, Callable[[Desk], object], str]] = [
     (
         "payment_late",
         lambda d: (d.shows("WAITING_DEBIT"), d.apply(clock())),
-        "Mirakl shows WAITING_DEBIT, updated 2026-03-01 12:00:00 UTC",
+        "Mirakl shows WAITING_DEBIT, updated 2026-03-01 12:00:00 UTC; PAY_ON_ACCEPTANCE: the customer pays before the "
+        "shipment",
     ),
 ]
 
