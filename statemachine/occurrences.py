@@ -143,6 +143,22 @@ def seen_in(facts: Facts) -> Seen:
     return Seen(*age_of(read)[:4], told_at=_last_told_at(facts)) if read else Seen(told_at=_last_told_at(facts))
 
 
+def after_all(facts: Facts, now: datetime) -> datetime:
+    """When a decision counts as made that is stored now: later than all that these facts hold already.
+
+    The clock of the person's machine may be behind the one that dated another decision, a read or a report, or that one
+    was ahead. Then the earlier decision would win over the later one. Dates of a remote do not count: they may be wrong
+    by years.
+    """
+    known = [_last_told_at(facts), *facts.not_found]
+    known += [one.at for one in facts.decisions] + [one.at for one in facts.handovers]
+    known += [one.at for one in facts.answers] + [one.at for one in facts.rejections]
+    known += [one.since for one in facts.troubles] + [one.at for one in facts.recoveries]
+    known += [read.read_at for read in (facts.snapshot, facts.unknown) if read is not None]
+    known += [began for _, began in facts.stops_read]
+    return max(now, max(known) + datetime.resolution)
+
+
 def is_kept(seen: Seen) -> bool:
     """Whether the decision kept what it was made on. A version before did not, nor does it before the first read."""
     return seen.read_at > EPOCH

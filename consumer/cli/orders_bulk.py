@@ -12,7 +12,7 @@ from consumer.cli.at_work import note_no_worker
 from consumer.cli.opening import Session, config_option, with_config
 from consumer.cli.output import ask, note, print_results
 from consumer.operations.errors import NotPossible, NotUnique, UnknownOrder
-from consumer.operations.orders import Act, decide, find, question_of, require_unchanged
+from consumer.operations.orders import Act, decide, find, question_of
 from consumer.operations.what_first import names_in_turn
 from statemachine.commands import Policy
 
@@ -92,10 +92,9 @@ def decide_now(session: Session, order: OrderRow, act: Act, *, was_asked: bool) 
 
     Raises NotPossible as `decide` does, and if the order changed while its question was open (`was_asked`).
     """
-    if was_asked:
-        require_unchanged(session.store, order)
     act = replace(act, at=session.clock.now())
-    return decide(session.store, session.order_writer(), order, act, shops=session.settings.shops)
+    writer, shops = session.order_writer(), session.settings.shops
+    return decide(session.store, writer, order, act, shops=shops, was_asked=was_asked)
 
 
 def _decided(session: Session, one: _Preview, act: Act, *, was_asked: bool) -> dict[str, Any]:

@@ -40,7 +40,7 @@ from statemachine.facts import (
     Withdrawn,
     age_of,
 )
-from statemachine.occurrences import seen_in
+from statemachine.occurrences import after_all, seen_in
 from statemachine.payloads import import_known, may_be_in_oms, possible_imports, settle_as_imported
 from statemachine.readings import all_sent, is_pending, last_answer, mirakl_state, unsent_parts
 from statemachine.reasons import Reason
@@ -103,41 +103,47 @@ class Act:
     lines: Collection[str] = ()  # of accept, refuse: ids of the lines with this answer; empty: every line
 
 
-def decide(store: Store, writer: OrderWriter, order: OrderRow, act: Act, *, shops: Collection[str]) -> OrderRow:
-    """Apply a decision. Returns the order as it is after that.
+def decide(
+    store: Store,
+    writer: OrderWriter,
+    order: OrderRow,
+    act: Act,
+    *,
+    shops: Collection[str],
+    was_asked: bool = False,
+) -> OrderRow:
+    """Apply a decision about what `order` shows. Returns the order as it is after that.
 
+    The decision is dated `act.at`, or later if the stored order holds something with a later date (`after_all`).
     `shops` are the names of the configured shops: the calls of an order cannot be planned without its shop's policy.
+    `was_asked`: a person was asked, and looked at `order` before the answer.
+
     Raises NotPossible if nothing would change, or if `act.why` is blank. Also if several attention reasons (settle,
-    release) or several calls (handled) are possible, and `act.only` or `act.call` names none.
+    release) or several calls (handled) are possible, and `act.only` or `act.call` names none. Also if a person was
+    asked, and the order changed meanwhile (unchanged.py): a decision counts as made after all that is stored
+    before it, so it would cover what the person has not seen.
     """
     if order.shop not in shops:
         raise NotPossible(f"{_name(order)}: its shop is not in the configuration")
     require_reason(act.why)
-    event = Event(
-        SOURCE,
-        uuid.uuid4().hex,
-        order.shop,
-        order.order_id,
-        Trigger.DECISION,
-        act.at,
-        new_facts(store, order, act),
-        note={"act": act.kind},
-    )
+    subject = _subject(store, order, act)
     with store.transaction() as tx:
-        applied = writer.apply_in(tx, [event])
+        stored = order_rows.lock(tx, [(order.shop, order.order_id)], act.at)[order.shop, order.order_id]
+        if was_asked and not is_as_seen(order, stored):
+            raise NotPossible(
+                f"{_name(order)}: it changed after the question was asked, so look at it and decide again"
+            )
+        applied = writer.apply_in(tx, [_event(order, act, subject, after_all(stored.facts, act.at))], [stored])
         if act.kind in (DecisionKind.RETRY, DecisionKind.RELEASE):  # a released import may be between two tries
             command_rows.retry_now(tx, order.key, act.at)
     writer.report(applied)
     return order_rows.find(store, order.order_id, order.shop)[0]
 
 
-def require_unchanged(store: Store, order: OrderRow) -> None:
-    """Raise NotPossible if the order changed since a person looked at it (unchanged.py).
-
-    A decision counts as made after all that is stored before it. So it would cover what the person has not seen.
-    """
-    if not is_as_seen(order, order_rows.find(store, order.order_id, order.shop)[0]):
-        raise NotPossible(f"{_name(order)}: it changed after the question was asked, so look at it and decide again")
+def _event(order: OrderRow, act: Act, subject: tuple[str, ...], at: datetime) -> Event:
+    new = _facts_of(order, act, subject, at)
+    event = Event(SOURCE, uuid.uuid4().hex, order.shop, order.order_id, Trigger.DECISION, at, new)
+    return replace(event, note={"act": act.kind})
 
 
 def replan(store: Store, writer: OrderWriter, order: OrderRow) -> OrderRow:
@@ -172,38 +178,48 @@ def question_of(store: Store, order: OrderRow, act: Act, policy: Policy, *, pref
 
 
 def new_facts(store: Store, order: OrderRow, act: Act) -> Facts:
-    """What the decision adds to the order. Raises NotPossible as `decide` does."""
-    more = Facts()
-    subject: tuple[str, ...] = ()
+    """What the decision adds to the order, if it is made now. Raises NotPossible as `decide` does."""
+    return _facts_of(order, act, _subject(store, order, act), after_all(order.facts, act.at))
+
+
+def _subject(store: Store, order: OrderRow, act: Act) -> tuple[str, ...]:
+    """What the decision covers (facts.Decision). Raises NotPossible as `decide` does."""
     match act.kind:
         case DecisionKind.ACCEPT | DecisionKind.REFUSE:
             _require_waiting_for_answer(order)
-            subject = _lines(order, act.lines)
+            return _lines(order, act.lines)
         case DecisionKind.HOLD:
             _require_not_final(order)
             if any(one.reason == Reason.HELD for one in order.attention):
                 raise NotPossible(f"{_name(order)} is held already")
         case DecisionKind.SETTLE:
             _require_import_known(order, command_rows.of_order(store, order.key))
-            subject = _to_settle(order, act.only)
+            return _to_settle(order, act.only)
         case DecisionKind.RETRY:
-            subject = _to_retry(order, command_rows.of_order(store, order.key), act.at)
+            return _to_retry(order, command_rows.of_order(store, order.key), act.at)
         case DecisionKind.RELEASE:
-            subject = _to_release(order, act.only)
+            return _to_release(order, act.only)
         case DecisionKind.SENT:
             _require_unsent(order, command_rows.of_order(store, order.key), act.tracking)
-            saw = _to_be_sent(order)
-            word = Dispatch(VOUCHED, act.at, act.tracking, covers="order", told_at=act.at, vouched=saw)
-            more = Facts(dispatches=(word,))
         case DecisionKind.HANDLED:
-            key = _to_handle(order, command_rows.of_order(store, order.key), act.call)
-            subject = (str(key),)
-            # The person says that the effect exists already, so the next read has to show it (docs/rules.md 16).
-            answer = Answer(key.kind, key.carries, key.round, act.at, proof_after=act.at)
-            made = _imported_by_hand(order, act.at) if key.kind is CommandKind.IMPORT else ()
-            more = Facts(answers=(answer,), handovers=made)
-    decision = Decision(act.at, act.kind, act.who, act.why, subject, seen_in(order.facts))
-    return replace(more, decisions=(decision,))
+            return (str(_to_handle(order, command_rows.of_order(store, order.key), act.call)),)
+    return ()
+
+
+def _facts_of(order: OrderRow, act: Act, subject: tuple[str, ...], at: datetime) -> Facts:
+    """What a decision adds that covers `subject` and is dated `at`."""
+    decisions = (Decision(at, act.kind, act.who, act.why, subject, seen_in(order.facts)),)
+    if act.kind is DecisionKind.SENT:
+        saw = _to_be_sent(order)
+        word = Dispatch(VOUCHED, at, act.tracking, covers="order", told_at=at, vouched=saw)
+        return Facts(decisions=decisions, dispatches=(word,))
+    if act.kind is DecisionKind.HANDLED:
+        key = CommandKey.parse(subject[0])
+        # The person says that the effect exists already, so the next read has to show it (docs/rules.md 16).
+        answer = Answer(key.kind, key.carries, key.round, at, proof_after=at)
+        made = _imported_by_hand(order, at) if key.kind is CommandKind.IMPORT else ()
+        return Facts(decisions=decisions, answers=(answer,), handovers=made)
+    return Facts(decisions=decisions)
 
 
 def _to_be_sent(order: OrderRow) -> tuple[tuple[str, int], ...]:
