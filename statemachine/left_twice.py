@@ -10,6 +10,7 @@ from datetime import datetime
 from typing import Final
 
 from statemachine.asked_once import asked_once
+from statemachine.before_shipment import newest_open, oldest_shipped
 from statemachine.facts import EPOCH, VOUCHED, Dispatch, Facts, Line
 from statemachine.parcels import sent_more_at, sent_quantity
 from statemachine.payloads import our_payloads, what_oms_got
@@ -66,12 +67,20 @@ def more_left_than_went(facts: Facts) -> list[str]:
 
 def _reports(facts: Facts) -> dict[int, list[Dispatch]]:
     """What each order of the OMS sent, by its id. An order that named neither a parcel's items nor a status sent
-    nothing."""
+    nothing. What had left before Mirakl put the order back does not count: a second parcel is asked for then."""
     found: dict[int, list[Dispatch]] = {}
+    put_back = _shown_shipped_before_put_back(facts) if facts.dispatches else None
     for one in dispatches_once(facts):
-        if one.oms_id != VOUCHED and (one.covers or one.items):
+        counts = put_back is None or one.told_at > put_back
+        if one.oms_id != VOUCHED and (one.covers or one.items) and counts:
             found.setdefault(one.oms_id, []).append(one)
     return found
+
+
+def _shown_shipped_before_put_back(facts: Facts) -> datetime | None:
+    """When a read first showed the order shipped, if a later one showed it to be sent again. None: no read did."""
+    first, last = oldest_shipped(facts), newest_open(facts)
+    return first.read_at if first is not None and last is not None and first < last else None
 
 
 def _too_many(facts: Facts, reports: Mapping[int, list[Dispatch]]) -> dict[str, tuple[int, ...]]:
