@@ -375,7 +375,7 @@ def test_a_replan_applies_a_changed_policy_without_an_event(tmp_path: Path) -> N
     world.clock.advance(60)
     world.orders.replan([("alpha", "O-1")])
     assert world.open_commands() == {(CommandKind.ACCEPT, "accept", 0)}
-    assert world.order() == replace(before, attention=(), updated_at=world.clock.now())
+    assert world.order() == replace(before, attention=(), urgency=None, updated_at=world.clock.now())
     policies["alpha"] = Policy("known-skus", frozenset({"MUG"}))
     world.orders.replan([("alpha", "O-1")])
     assert reasons(world.order()) == ["needs_decision"]
