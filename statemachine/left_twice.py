@@ -6,16 +6,19 @@ The answer to the import says which, or the parcels do.
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Final
 
 from statemachine.asked_once import asked_once
 from statemachine.before_shipment import newest_open, oldest_shipped
-from statemachine.facts import EPOCH, VOUCHED, Dispatch, Facts, Line
+from statemachine.commands import CommandKind
+from statemachine.facts import EPOCH, VOUCHED, Decision, Dispatch, Facts, Line
 from statemachine.parcels import sent_more_at, sent_quantity
 from statemachine.payloads import our_payloads, what_oms_got
 from statemachine.readings import ordered_pieces
+from statemachine.reasons import Reason
 from statemachine.receipts import dispatches_once
+from statemachine.stops import is_put_back
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +27,7 @@ class LeftTwice:
 
     oms_ids: tuple[int, ...]  # the orders that sent it, or of which no line is known
     told_at: datetime  # when the OMS reported the newest of these pieces
+    pieces: int  # that had left then; parcels that hold as many name the same goods
 
 
 #: The pieces of a line that an order of the OMS sent if it is not known how many.
@@ -33,23 +37,28 @@ _ALL: Final = None
 @asked_once
 def left_twice(facts: Facts) -> dict[str, LeftTwice]:
     """The lines of which one piece left in two orders of the OMS, by the line's id."""
-    reports = _reports(facts)
-    if len(reports) < 2:  # nearly always; this saves time
+    if len({one.oms_id for one in facts.dispatches}) < 2:  # nearly always; this saves time
         return {}
-    found = _too_many(facts, reports)
-    return {line: LeftTwice(oms_ids, _told_at(facts, line, len(oms_ids))) for line, oms_ids in found.items()}
+    found = dict[str, LeftTwice]()
+    for own in _around_put_back(facts):
+        for line, oms_ids in _too_many(own, _reports(own)).items():
+            told_at = _told_at(own, line, len(oms_ids))
+            found[line] = LeftTwice(oms_ids, told_at, _pieces_until(own, line, told_at))
+    return found
 
 
 def sent_too_many(facts: Facts) -> dict[str, datetime]:
     """The lines of which more left than was ordered, by the line's id, each with when the OMS reported the newest of
     these pieces: parcels hold more, or one piece left in two orders of the OMS."""
-    twice, found = left_twice(facts), dict[str, datetime]()
-    for line in _lines(facts) if facts.dispatches else ():
-        ordered = ordered_pieces(facts, line)
-        in_parcels = ordered is not None and sent_quantity(facts, line.id) > max(ordered, 1)
-        if in_parcels or line.id in twice:
-            told_at = twice[line.id].told_at if line.id in twice else EPOCH
-            found[line.id] = max(told_at, sent_more_at(facts, line.id)) if in_parcels else told_at
+    twice = left_twice(facts)
+    found = {line: one.told_at for line, one in twice.items()}
+    for own in _around_put_back(facts) if facts.dispatches else ():
+        for line in _lines(own):
+            ordered, pieces = ordered_pieces(own, line), sent_quantity(own, line.id)
+            if ordered is not None and pieces > max(ordered, 1):
+                known = twice.get(line.id)
+                told_at = known.told_at if known and pieces <= known.pieces else sent_more_at(own, line.id)
+                found[line.id] = max(told_at, found.get(line.id, EPOCH))
     return found
 
 
@@ -57,30 +66,65 @@ def more_left_than_went(facts: Facts) -> list[str]:
     """The lines of which an order of the OMS sent more pieces than the import handed over, as its answer shows. Without
     those of `sent_too_many`."""
     sent = our_payloads(facts)
-    handed, left = dict(sent[-1].items) if sent else {}, dict[str, int]()
-    for oms_id, reports in _reports(facts).items() if handed else ():
-        for line, pieces in _known_of(facts, oms_id, reports).items():
-            left[line] = left.get(line, 0) + (pieces or 0)
-    more = [line for line, pieces in left.items() if pieces > handed.get(line, 0)]
+    handed, more = dict(sent[-1].items) if sent else {}, dict[str, None]()
+    for own in _around_put_back(facts) if handed else ():
+        left = dict[str, int]()
+        for oms_id, reports in _reports(own).items():
+            for line, pieces in _known_of(own, oms_id, reports).items():
+                left[line] = left.get(line, 0) + (pieces or 0)
+        more |= dict.fromkeys(line for line, pieces in left.items() if pieces > handed.get(line, 0))
     return [line for line in more if line not in sent_too_many(facts)]
 
 
 def _reports(facts: Facts) -> dict[int, list[Dispatch]]:
     """What each order of the OMS sent, by its id. An order that named neither a parcel's items nor a status sent
-    nothing. What had left before Mirakl put the order back does not count: a second parcel is asked for then."""
+    nothing."""
     found: dict[int, list[Dispatch]] = {}
-    put_back = _shown_shipped_before_put_back(facts) if facts.dispatches else None
     for one in dispatches_once(facts):
-        counts = put_back is None or one.told_at > put_back
-        if one.oms_id != VOUCHED and (one.covers or one.items) and counts:
+        if one.oms_id != VOUCHED and (one.covers or one.items):
             found.setdefault(one.oms_id, []).append(one)
     return found
 
 
-def _shown_shipped_before_put_back(facts: Facts) -> datetime | None:
-    """When a read first showed the order shipped, if a later one showed it to be sent again. None: no read did."""
+@asked_once
+def _around_put_back(facts: Facts) -> tuple[Facts, ...]:
+    """These facts with what left before Mirakl put the order back, and with what left since. A second parcel is asked
+    for then, so what left before and what left since are not added. A number that an order of the OMS reports again is
+    no news."""
+    put_back = _shipped_before_put_back(facts) if facts.dispatches else None
+    if put_back is None:
+        return (facts,)
+    each = dispatches_once(facts)
+    before = tuple(one for one in each if one.told_at <= put_back)
+    numbers = {(one.oms_id, one.tracking.bare_number) for one in before if one.tracking.number}
+    since = (one for one in each if one.told_at > put_back)
+    after = tuple(one for one in since if (one.oms_id, one.tracking.bare_number) not in numbers)
+    return replace(facts, dispatches=before), replace(facts, dispatches=after)
+
+
+def _shipped_before_put_back(facts: Facts) -> datetime | None:
+    """When Mirakl showed the order shipped that was put back since. None: it was not put back, as far as is known.
+
+    A person who releases it names Mirakl's date. Before that, the newest read that shows it shipped has this date. If
+    the OMS sent it again before anybody released it, only the first read is kept. Where Mirakl debits one parcel before
+    the rest is shipped, OR24 is made after that, and nobody put the order back.
+    """
+    if released := [at for one in facts.decisions if (at := _released(one)) is not None]:
+        return max(released)
+    if is_put_back(facts):
+        return facts.shipped_update
     first, last = oldest_shipped(facts), newest_open(facts)
-    return first.read_at if first is not None and last is not None and first < last else None
+    if first is None or last is None or not first < last:
+        return None
+    made = any(one.kind == CommandKind.CONFIRM and one.at <= first.read_at for one in facts.answers)
+    return first.read_at if made else None
+
+
+def _released(one: Decision) -> datetime | None:
+    """The date that a release of `shipped_before` names. None: it is another decision, or names no date."""
+    prefix = f"{Reason.SHIPPED_BEFORE}:"
+    dates = [token.removeprefix(prefix) for token in one.subject if token.startswith(prefix) and token != prefix]
+    return max((datetime.fromisoformat(date).replace(tzinfo=UTC) for date in dates), default=None)
 
 
 def _too_many(facts: Facts, reports: Mapping[int, list[Dispatch]]) -> dict[str, tuple[int, ...]]:
@@ -150,6 +194,16 @@ def _told_at(facts: Facts, line_id: str, orders: int) -> datetime:
         if len(_too_many(earlier, _reports(earlier)).get(line_id, ())) < orders:
             return told_at
     return EPOCH
+
+
+def _pieces_until(facts: Facts, line_id: str, told_at: datetime) -> int:
+    """How many pieces of the line the OMS's orders had sent by the reports until then. Of an order of which no line or
+    no number is known, all count."""
+    most = next((_most_to_send(facts, line) for line in _lines(facts) if line.id == line_id), None) or 1
+    until = replace(facts, dispatches=tuple(one for one in facts.dispatches if one.told_at <= told_at))
+    known = [_known_of(until, oms_id, each) or {line_id: _ALL} for oms_id, each in _reports(until).items()]
+    left = [lines[line_id] for lines in known if line_id in lines]
+    return sum(most if pieces is _ALL else pieces for pieces in left)
 
 
 def _lines(facts: Facts) -> tuple[Line, ...]:

@@ -219,3 +219,88 @@ def test_a_line_that_was_added_and_keyed_in_beside_the_import(rig: Rig) -> None:
     assert TOO_MANY not in rig.attention()
     tell(rig, 99, 64)
     assert TOO_MANY not in rig.attention()
+
+
+def test_parcels_of_what_a_person_settled_by_the_statuses(rig: Rig) -> None:
+    """A status 64 names the parcels of what a status 8 reported: the same goods."""
+    answer(rig, (7, {L1: 1}), (8, {L1: 1}))
+    rig.imported()
+    tell(rig, 7)
+    tell(rig, 8)
+    settle(rig)
+    tell(rig, 7, 64, {L1: 1})
+    tell(rig, 8, 64, {L1: 1})
+    assert rig.attention() == []
+    tell(rig, 8, 64, {L1: 1}, shipping_tracking="T9", new_shipments=[{"tracking": "T9", "items": items_of({L1: 2})}])
+    assert rig.attention() == [TOO_MANY], "more left"
+
+
+# -- Around an order that is put back --------------------------------------------------------------------------------
+
+
+def put_back(rig: Rig, *states: str) -> None:
+    for state in states or ("SHIPPING",):
+        rig.clock.advance(3_600)
+        changes.put_in_state(rig.mirakl["alpha"], "1-A", state)
+        if state == "SHIPPING":
+            changes.set_line(rig.mirakl["alpha"], "1-A", L1, shipped_date=None)
+        rig.poll(60)
+        rig.work()
+
+
+@pytest.mark.parametrize("read", [True, False], ids=["the second after a read", "both before"])
+def test_it_stays_when_mirakl_puts_the_order_back(rig: Rig, read: bool) -> None:
+    answer(rig, (7, {L1: 1}), (8, {L1: 1}) if not read else (7, {L1: 1}))
+    rig.imported()
+    tell(rig, 7)
+    assert rig.state() == ("shipped" if read else "imported")
+    tell(rig, 8)
+    put_back(rig)
+    assert {TOO_MANY, "shipped_before"} <= set(rig.attention())
+    decide(rig, DecisionKind.RELEASE, "shipped_before")
+    rig.work()
+    rig.poll(600)
+    assert (rig.state(), rig.attention()) == ("shipped", [TOO_MANY])
+
+
+def test_a_lost_parcel_that_is_made_again_before_anybody_releases_the_order(rig: Rig) -> None:
+    answer(rig, (7, {L1: 1}))
+    rig.imported()
+    tell(rig, 7)
+    put_back(rig)
+    assert rig.attention() == ["shipped_before"]
+    tell(rig, 99)
+    rig.poll(600)
+    assert (rig.state(), rig.attention()) == ("shipped", [])
+
+
+@pytest.mark.parametrize("first", [{L1: 1}, None], ids=["parcel", "status"])
+@pytest.mark.parametrize("second", [{L1: 1}, None], ids=["parcel", "status"])
+def test_a_lost_parcel_that_is_made_again_and_what_the_first_order_reports_late(
+    rig: Rig, first: dict[str, int] | None, second: dict[str, int] | None
+) -> None:
+    answer(rig, (7, {L1: 1}))
+    rig.imported()
+    tell(rig, 7, 8, first)
+    put_back(rig)
+    decide(rig, DecisionKind.RELEASE, "shipped_before")
+    rig.work()
+    tell(rig, 99, 8, second)
+    tell(rig, 7, 64, first)
+    assert rig.attention() == []
+    tell(rig, 100)
+    assert rig.attention() == [TOO_MANY], "once more"
+
+
+def test_where_mirakl_debits_one_parcel_before_the_rest_is_shipped_nobody_put_the_order_back(rig: Rig) -> None:
+    answer(rig, (7, {L1: 1}), (8, {L1: 1}), (9, {L2: 1}))
+    rig.imported(lines=2, workflow="PAY_ON_SHIPMENT")
+    tell(rig, 7)
+    changes.set_line(rig.mirakl["alpha"], "1-A", L1, order_line_state="SHIPPED", shipped_date="2026-03-01T12:00:00Z")
+    put_back(rig, "WAITING_DEBIT_PAYMENT", "SHIPPING")
+    assert TOO_MANY not in rig.attention()
+    tell(rig, 8)
+    assert TOO_MANY in rig.attention()
+    tell(rig, 9)
+    put_back(rig, "SHIPPED")
+    assert (rig.state(), details(rig)[TOO_MANY]) == ("shipped", L1)
