@@ -8,7 +8,8 @@ from collections.abc import Sequence
 from datetime import datetime
 
 from statemachine.asked_once import asked_once
-from statemachine.facts import EPOCH, EVERY_LINE, VOUCHED, Dispatch, Facts
+from statemachine.facts import EPOCH, EVERY_LINE, VOUCHED, DecisionKind, Dispatch, Facts
+from statemachine.occurrences import is_kept
 from statemachine.receipts import dispatches_once
 
 
@@ -22,7 +23,8 @@ def sent_beside(facts: Facts) -> tuple[Dispatch, ...]:
     vouches = [one for one in facts.dispatches if one.oms_id == VOUCHED]
     if not vouches:  # nearly always; this saves time
         return ()
-    first = min(one.told_at for one in vouches)
+    known_at = _known_at(facts, vouches)
+    first = known_at[min(one.told_at for one in vouches)]
     reports: dict[tuple[datetime, int], list[Dispatch]] = {}
     for one in dispatches_once(facts):
         if one.oms_id != VOUCHED:
@@ -37,7 +39,7 @@ def sent_beside(facts: Facts) -> tuple[Dispatch, ...]:
     return tuple(
         one
         for (told_at, _), report in news.items()
-        if _may_be_others([vouch for vouch in vouches if vouch.told_at < told_at], report)
+        if _may_be_others([vouch for vouch in vouches if known_at[vouch.told_at] < told_at], report)
         for one in report
     )
 
@@ -49,6 +51,16 @@ def sent_beside_at(facts: Facts) -> datetime:
         what = one.tracking.bare_number or f"of order {one.oms_id}"
         first[what] = min(one.told_at, first.get(what, one.told_at))
     return max(first.values(), default=EPOCH)
+
+
+def _known_at(facts: Facts, vouches: Sequence[Dispatch]) -> dict[datetime, datetime]:
+    """For each vouch, by its time, when the OMS's newest report was made that the person could know.
+
+    A report may have been in the log already and not applied, or the clock that dated the vouch was ahead. A version
+    before did not keep what a decision was made on: then the time of the vouch counts.
+    """
+    seen = {one.at: one.seen for one in facts.decisions if one.kind is DecisionKind.SENT and is_kept(one.seen)}
+    return {one.told_at: seen[one.told_at].told_at if one.told_at in seen else one.told_at for one in vouches}
 
 
 def _may_be_others(vouches: Sequence[Dispatch], report: Sequence[Dispatch]) -> bool:

@@ -3,6 +3,8 @@
 Somebody: a person by `orders sent`, or whoever marked the order shipped in Mirakl's portal.
 """
 
+import json
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -305,3 +307,26 @@ def test_lines_that_the_oms_did_not_get_stay_on_the_list_until_a_settle(rig: Rig
     assert (sorted(rig.attention()), shown(rig)) == (["lines_not_imported", ELSEWHERE], "S7")
     decide(rig, DecisionKind.SETTLE, "lines_not_imported", ELSEWHERE)
     assert rig.attention() == []
+
+
+def test_a_report_that_was_in_the_log_when_a_person_said_that_others_left(rig: Rig) -> None:
+    rig.imported()
+    rig.clock.advance(60)
+    body = {"id": rig.row().facts.parts[0].oms_id, "external_ref": "1-A", "status": 8, "shipping_tracking": "T7"}
+    rig.take_callback("http://alpha", {}, json.dumps(body).encode())
+    vouch(rig, "V1")
+    rig.consume()
+    read_twice(rig)
+    assert (shown(rig), rig.attention()) == ("V1", [ELSEWHERE])
+
+
+def test_a_report_after_a_vouch_that_a_clock_ahead_dated(rig: Rig) -> None:
+    """Somebody decided by a clock an hour ahead, so that each later decision is dated after that."""
+    rig.imported()
+    act = operations.Act(DecisionKind.HOLD, "ben", "ask", rig.clock.now() + timedelta(hours=1))
+    operations.decide(rig.store, rig.orders, rig.row(), act, shops=("alpha",))
+    decide(rig, DecisionKind.RELEASE)
+    vouch(rig, "V1")
+    oms_sends(rig, "T7")
+    read_twice(rig)
+    assert (shown(rig), rig.attention()) == ("V1", [ELSEWHERE])
