@@ -15,7 +15,7 @@ from statemachine.reason_of_order import Attention
 from statemachine.reasons import Reason
 from statemachine.receipts import cancellations_once
 from statemachine.settled import taken_out
-from statemachine.stops import TAKEN_BACK
+from statemachine.stops import SHIPPED_LINE, TAKEN_BACK, stood_at_shipment
 
 #: Before the canceled lines that are not to be sent, in the detail of the reason.
 NOT_OWED: Final = " not owed: "
@@ -120,8 +120,13 @@ def _canceled_lines(facts: Facts, one: Cancellation) -> tuple[set[str], set[str]
     """The lines of this cancellation that the OMS does not make: those to be sent, and those not to be sent."""
     lines, named = facts.snapshot.lines if facts.snapshot else (), _named_lines(facts, one)
     mine = [line for line in lines if line.id in named and not has_left(facts, line) and _nobody_makes(facts, line.id)]
-    owed = {line.id for line in mine if is_to_be_sent(facts, line)}
+    owed = {line.id for line in mine if line.is_owed or (is_to_be_sent(facts, line) and not _is_of_others(facts, line))}
     return owed, {line.id for line in mine} - owed
+
+
+def _is_of_others(facts: Facts, line: Line) -> bool:
+    """Whether somebody else marked the line shipped before our OR24, which marks every line."""
+    return stood_at_shipment(facts, line, SHIPPED_LINE)
 
 
 def _not_owed_at_settles(facts: Facts, what: Attention) -> Iterator[tuple[Decision, set[str]]]:

@@ -72,3 +72,16 @@ def test_what_nobody_said_had_left_is_refunded_or_made_again(rig: Rig) -> None:
     tell(rig, 128)
     assert TO_BE_SENT in cure(rig)
     assert SHIPPED not in cure(rig)
+
+
+@pytest.mark.parametrize("settled_first", [True, False])
+def test_a_settle_holds_when_or24_for_the_other_lines_is_made(rig: Rig, settled_first: bool) -> None:
+    rig.imported(lines=2)
+    changes.set_line(rig.mirakl["alpha"], "1-A", "1-A-1", order_line_state="SHIPPED")
+    rig.poll()
+    if settled_first:
+        decide(rig, DecisionKind.SETTLE)
+    tell(rig, 4, new_cancellations=[{"items": [{"external_ref": "1-A-1", "quantity": 1}]}])
+    decide(rig, DecisionKind.SETTLE, "oms_canceled")
+    tell(rig, 8, new_shipments=[{"tracking": "T1", "items": [{"external_ref": "1-A-2", "quantity": 1}]}])
+    assert (rig.attention(), "shipped" in rig.effects()) == ([], True)
