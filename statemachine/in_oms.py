@@ -165,6 +165,10 @@ def _left_at(facts: Facts, line: Line) -> datetime:
     for one in sorted(reports, key=lambda one: one.told_at):
         if one.covers and one.oms_id != VOUCHED and covers(facts, one, line):
             of_parts.setdefault(one.oms_id, one.told_at)
+    # If an order of the OMS that has the line sent it, a status of one that has other lines is no news of it.
+    without = {oms_id for oms_id, held in parts_in_oms(facts).items() if held and line.id not in held}
+    if of_parts.keys() - without:
+        of_parts = {oms_id: at for oms_id, at in of_parts.items() if oms_id not in without}
     by_parcels = sent_more_at(facts, line.id)
     if by_parcels > min(of_parts.values(), default=by_parcels):
         by_parcels = EPOCH  # the parcels of what a status reported before

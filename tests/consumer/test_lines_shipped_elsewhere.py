@@ -1,10 +1,12 @@
 """Somebody else marks one line of an order shipped while the OMS makes it."""
 
+import json
 from pathlib import Path
 
 import pytest
 
 from adapters.messages.text import iso
+from adapters.simulators.faults import Fault
 from adapters.simulators.mirakl import changes
 from consumer.operations import orders as operations
 from statemachine.facts import DecisionKind
@@ -271,3 +273,16 @@ def test_one_parcel_that_mirakl_debits_and_the_oms_sends_too(tmp_path: Path) -> 
     decide(rig, DecisionKind.SETTLE, "shipped_elsewhere")
     read_on(rig)
     assert rig.attention() == []
+
+
+def test_the_report_of_another_order_of_the_oms_is_no_news_of_a_line_that_left_before(rig: Rig) -> None:
+    """A colleague marks what the OMS reported sent. Its other order sends the other line then."""
+    items = [{"id": 1, "external_ref": "1-A-1", "quantity": 1}], [{"id": 2, "external_ref": "1-A-2", "quantity": 1}]
+    parts = [{"id": oms_id, "external_ref": "1-A", "items": own} for oms_id, own in zip((7, 8), items, strict=True)]
+    rig.oms.knobs.faults.append(Fault("order", "answer_after", 1, "1-A", status=201, content=json.dumps(parts)))
+    rig.imported(lines=2)
+    tell(rig, 8, id=7)
+    rig.clock.advance(60)
+    mark(rig)
+    tell(rig, 8, id=8)
+    assert (rig.attention(), "shipped" in rig.effects()) == ([], True)
