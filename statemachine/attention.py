@@ -199,8 +199,9 @@ def _incidents(facts: Facts, snapshot: Snapshot, state: State) -> Iterator[Atten
             after = Begun(last_without(facts, of_state(line)), left_at(facts, line))
             yield Attention(Reason.LINE_INCIDENT, written(of_state(line)), after=after)
         elif not state.is_final and _left_with_incident(facts, line):
-            after = Begun(told_at=sent_more_at(facts, line.id))
-            yield Attention(Reason.LINE_INCIDENT, written(f"{line.id} INCIDENT_OPEN"), after=after)
+            # A settle of an earlier incident, after which a person let the line go on, is not about this one.
+            left = sent_more_at(facts, line.id) if taken_out(facts, line.id) else left_at(facts, line)
+            yield Attention(Reason.LINE_INCIDENT, written(f"{line.id} INCIDENT_OPEN"), after=Begun(told_at=left))
 
 
 def _left_with_incident(facts: Facts, line: Line) -> bool:

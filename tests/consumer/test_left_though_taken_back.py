@@ -69,3 +69,28 @@ def test_a_line_that_a_vouch_does_not_count_is_not_said_to_have_left(rig: Rig) -
     )
     assert not canceled.cause.endswith("sent")
     assert canceled.cure.startswith("Take them out in the OMS")
+
+
+@pytest.mark.parametrize("parcels", [True, False])
+def test_a_settle_of_an_earlier_incident_does_not_end_that_the_line_left_in_another_one(
+    rig: Rig, parcels: bool
+) -> None:
+    def incident(state: str) -> None:
+        changes.set_line(rig.mirakl["alpha"], "1-A", LINE, order_line_state=state)
+        rig.poll(60)
+
+    rig.imported(lines=2)
+    incident("INCIDENT_OPEN")
+    decide(rig, DecisionKind.SETTLE)
+    incident("SHIPPING")
+    decide(rig, DecisionKind.SETTLE, "lines_added_after_import")  # the OMS goes on with the line
+    assert rig.attention() == []
+    incident("INCIDENT_OPEN")
+    items = [{"external_ref": line, "quantity": 1} for line in (LINE, "1-A-2")]
+    tell(rig, 8, new_shipments=[{"tracking": "T1", "items": items}] if parcels else [])
+    shown_shipped(rig)
+    assert rig.attention() == ["line_incident"]
+    decide(rig, DecisionKind.SETTLE)
+    assert rig.attention() == []
+    tell(rig, 64)
+    assert rig.attention() == []
