@@ -9,6 +9,7 @@ from statemachine.canceled_by_oms import NOT_OWED, lines_canceled_in, pieces_can
 from statemachine.facts import AFTER_SHIPPING, EPOCH, VOUCHED, Facts, Line, Withdrawn
 from statemachine.in_oms import has_left, is_debited_after_shipping, left_at, unfinished_parts
 from statemachine.left_twice import left_twice
+from statemachine.missing import not_found_since_read
 from statemachine.readings import all_sent, is_vouched, mirakl_state, pieces_of
 from statemachine.reason_of_order import Attention
 from statemachine.reasons import Reason
@@ -72,6 +73,13 @@ _CURE_OF_CANCELED_AND_SHIPPED: Final = (
     "Mirakl shows these goods shipped, or a person said that they left. If they left, nothing is missing, so refund "
     "nothing and have nothing made again: `orders settle ORDER --reason WHY`. If nobody sent them, because the order "
     "was marked shipped too early, have the OMS make them again, or refund them in Mirakl's portal; then settle."
+)
+
+#: What to do about lines that the OMS canceled, of an order that Mirakl does not show any more.
+_CURE_OF_CANCELED_AND_GONE: Final = (
+    "Reads of Mirakl do not show the order any more: have nothing made again before the operator has said what became "
+    "of it. If it is gone, nothing is missing: `orders settle ORDER --reason WHY`. If it is to be sent, have the OMS "
+    "make it again, then settle."
 )
 
 #: What to do about lines of which Mirakl took pieces back, and of which the OMS canceled pieces too.
@@ -176,6 +184,7 @@ CURES_OF_GOODS: Final = (
     _CURE_OF_LATE_WITHOUT_SHIPMENT,
     _CURE_OF_CANCELED_BY_BOTH,
     _CURE_OF_CANCELED_AND_SHIPPED,
+    _CURE_OF_CANCELED_AND_GONE,
     _CURE_OF_PIECES_ENDED_IN_OMS,
 )
 
@@ -209,7 +218,9 @@ def _cure_of_canceled(one: Attention, facts: Facts) -> str:
     lines = lines_canceled_in(one, facts)
     if _is_said_to_have_left(lines, facts):
         return _CURE_OF_CANCELED_AND_SHIPPED
-    return _CURE_OF_CANCELED_BY_BOTH if NOT_OWED in one.detail or _is_taken_back_in_part(lines) else ""
+    if NOT_OWED in one.detail or _is_taken_back_in_part(lines):
+        return _CURE_OF_CANCELED_BY_BOTH
+    return _CURE_OF_CANCELED_AND_GONE if not_found_since_read(facts) else ""
 
 
 def _is_said_to_have_left(lines: Sequence[Line], facts: Facts) -> bool:

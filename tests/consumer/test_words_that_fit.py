@@ -69,6 +69,17 @@ def test_the_rest_of_an_order_is_made_where_the_customer_pays_after_a_shipment(
 # -- Orders that Mirakl does not have ----------------------------------------------------------------------------
 
 
+def test_what_the_oms_canceled_of_an_order_that_is_gone_is_not_made_again(rig: Rig) -> None:
+    """As the cure of gone_from_mirakl asks for."""
+    rig.imported()
+    gone(rig)
+    tell(rig, 128)
+    assert rig.attention() == ["gone_from_mirakl", "oms_canceled"]
+    cure = reason(rig, "oms_canceled").cure
+    assert "have nothing made again before the operator has said what became of it" in cure
+    assert "cancel or refund it in Mirakl's portal" not in cure
+
+
 def sent_and_gone(rig: Rig) -> None:
     rig.imported()
     gone(rig)
