@@ -85,13 +85,16 @@ def _named(one: Cancellation) -> str:
 
 
 def _was_taken_back_before(facts: Facts, one: Cancellation) -> bool:
-    """Whether Mirakl had taken back all that the OMS canceled here, as far as it did not leave.
+    """Whether Mirakl had taken back all that the OMS canceled here.
 
     A line counts if a person settled before that none of it is sent, or if Mirakl dates each of its refunds and
-    cancelations before. Of a line of which pieces are left, the OMS may cancel as many as Mirakl shows fewer.
+    cancelations before. Of a line of which pieces are left, the OMS may cancel as many as Mirakl shows fewer. A line
+    that left is canceled only if the OMS named pieces of it.
     """
     lines = {line.id: line for line in facts.snapshot.lines} if facts.snapshot else {}
-    ids = {line for line in _named_lines(facts, one) if line not in lines or not has_left(facts, lines[line])}
+    of_pieces = {line for line, _ in one.items}
+    left = {line for line in lines.keys() - of_pieces if has_left(facts, lines[line])}
+    ids = _named_lines(facts, one) - left
     if not ids <= lines.keys() or _canceled_lines(facts, one)[0]:
         return False
     return bool(ids) and all(_is_taken_back_before(facts, lines[line], one.told_at) for line in ids)
@@ -105,7 +108,7 @@ def _is_taken_back_before(facts: Facts, line: Line, told_at: datetime) -> bool:
         return bool(line.withdrawn_at) and max(line.withdrawn_at) < told_at
     went = max((dict(got.items).get(line.id, 0) for got in what_oms_got(facts)), default=0)
     canceled = pieces_canceled(facts, line.id)
-    is_known = line.is_owed and line.quantity is not None and line.withdrawn is Withdrawn.NONE
+    is_known = line.quantity is not None and line.withdrawn is Withdrawn.NONE
     return is_known and 0 < canceled <= went - (line.quantity or 0)
 
 

@@ -107,6 +107,23 @@ def test_more_pieces_than_mirakl_took_back_are_told(rig: Rig, pieces: int, reaso
     assert rig.attention() == reasons
 
 
+@pytest.mark.parametrize(("pieces", "reasons"), [(2, []), (3, ["oms_canceled"])])
+def test_the_report_on_taken_out_pieces_stays_answered_when_the_rest_leaves(
+    rig: Rig, pieces: int, reasons: list[str]
+) -> None:
+    rig.imported(quantity=4)
+    lower(rig, 2)
+    decide(rig, DecisionKind.SETTLE)
+    oms_cancels(rig, L1=pieces)
+    assert rig.attention() == reasons
+    tell(rig, 8, shipping_tracking="T1")
+    assert rig.attention() == reasons
+    if not reasons:
+        rig.work()
+        rig.poll(600)
+        assert (rig.state(), rig.attention()) == ("shipped", [])
+
+
 def test_pieces_in_two_reports_are_counted_together(rig: Rig) -> None:
     rig.imported(quantity=3)
     lower(rig, 2)
