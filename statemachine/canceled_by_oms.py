@@ -57,9 +57,17 @@ def pieces_canceled(facts: Facts, line_id: str) -> int:
 def lines_canceled_in(one: Attention, facts: Facts) -> list[Line]:
     """The lines that a reason `oms_canceled` is about. If its cancellation names none, every line."""
     lines = facts.snapshot.lines if facts.snapshot else ()
-    _, *pieces = entries(one.detail.partition(NOT_OWED)[0])
-    ids = {read(text).rpartition("*")[0] for text in pieces}
+    ids = {read(text).rpartition("*")[0] for text in _pieces_named(one)}
     return [line for line in lines if line.id in ids or not ids]
+
+
+def names_pieces(one: Attention) -> bool:
+    """Whether a reason `oms_canceled` is about pieces of lines, and not about a whole order of the OMS."""
+    return bool(_pieces_named(one))
+
+
+def _pieces_named(one: Attention) -> list[str]:
+    return list(entries(one.detail.partition(NOT_OWED)[0]))[1:]
 
 
 def _once(facts: Facts) -> list[Cancellation]:

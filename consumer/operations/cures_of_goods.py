@@ -5,12 +5,18 @@ from typing import Final
 
 from consumer.operations.cases import is_marked_by_us, named, others_to_send, pieces_in_words, shown_lines, unsent_lines
 from consumer.operations.payments import is_paid_after_shipping, left_after_debit
-from statemachine.canceled_by_oms import NOT_OWED, lines_canceled_in, pieces_canceled
+from statemachine.canceled_by_oms import (
+    NOT_OWED,
+    canceled_and_to_be_sent,
+    lines_canceled_in,
+    names_pieces,
+    pieces_canceled,
+)
 from statemachine.facts import AFTER_SHIPPING, EPOCH, VOUCHED, Facts, Line, Withdrawn
 from statemachine.in_oms import has_left, is_debited_after_shipping, left_at, unfinished_parts
 from statemachine.left_twice import left_twice
 from statemachine.missing import not_found_since_read
-from statemachine.readings import all_sent, is_vouched, mirakl_state, pieces_of
+from statemachine.readings import alive_parts, all_sent, is_vouched, mirakl_state, pieces_of
 from statemachine.reason_of_order import Attention
 from statemachine.reasons import Reason
 from statemachine.stops import is_unpaid_again
@@ -73,6 +79,14 @@ _CURE_OF_CANCELED_AND_SHIPPED: Final = (
     "Mirakl shows these goods shipped, or a person said that they left. If they left, nothing is missing, so refund "
     "nothing and have nothing made again: `orders settle ORDER --reason WHY`. If nobody sent them, because the order "
     "was marked shipped too early, have the OMS make them again, or refund them in Mirakl's portal; then settle."
+)
+
+#: What to do about one of several orders of the OMS that it canceled.
+_CURE_OF_CANCELED_BESIDE_ANOTHER: Final = (
+    "The OMS did not cancel its other order: the `cause` says what became of that one. Ask the OMS whether it holds "
+    "all that is to be sent. If it does, nothing is missing, so refund nothing and have nothing made again: `orders "
+    "settle ORDER --reason WHY`. If not, have the rest made again, or cancel or refund it in Mirakl's portal; then "
+    "settle."
 )
 
 #: What to do about lines that the OMS canceled, of an order that Mirakl does not show any more.
@@ -185,6 +199,7 @@ CURES_OF_GOODS: Final = (
     _CURE_OF_CANCELED_BY_BOTH,
     _CURE_OF_CANCELED_AND_SHIPPED,
     _CURE_OF_CANCELED_AND_GONE,
+    _CURE_OF_CANCELED_BESIDE_ANOTHER,
     _CURE_OF_PIECES_ENDED_IN_OMS,
 )
 
@@ -220,7 +235,10 @@ def _cure_of_canceled(one: Attention, facts: Facts) -> str:
         return _CURE_OF_CANCELED_AND_SHIPPED
     if NOT_OWED in one.detail or _is_taken_back_in_part(lines):
         return _CURE_OF_CANCELED_BY_BOTH
-    return _CURE_OF_CANCELED_AND_GONE if not_found_since_read(facts) else ""
+    if not_found_since_read(facts):
+        return _CURE_OF_CANCELED_AND_GONE
+    is_made_by_another = alive_parts(facts) and not canceled_and_to_be_sent(facts)
+    return _CURE_OF_CANCELED_BESIDE_ANOTHER if is_made_by_another and not names_pieces(one) else ""
 
 
 def _is_said_to_have_left(lines: Sequence[Line], facts: Facts) -> bool:

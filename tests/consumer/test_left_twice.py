@@ -304,3 +304,15 @@ def test_where_mirakl_debits_one_parcel_before_the_rest_is_shipped_nobody_put_th
     tell(rig, 9)
     put_back(rig, "SHIPPED")
     assert (rig.state(), details(rig)[TOO_MANY]) == ("shipped", L1)
+
+
+def test_the_second_order_that_the_oms_cancels_as_it_was_asked_is_not_made_again(rig: Rig) -> None:
+    answer(rig, (7, {L1: 1}), (8, {L1: 1}))
+    rig.add("1-A", state="SHIPPING")
+    rig.poll()
+    rig.work()
+    tell(rig, 8, 128)
+    cure = reason(rig, "oms_canceled").cure
+    assert cure.startswith("The OMS did not cancel its other order")
+    tell(rig, 7, 128)
+    assert "The OMS did not cancel its other order" not in reason(rig, "oms_canceled").cure
