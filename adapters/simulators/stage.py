@@ -194,9 +194,9 @@ class Stage:
         if refusal:
             self.findings.append(f"{act} was not possible: {refusal}")
 
-    def decided(self, act: str) -> Callable[[], bool]:
+    def decided(self, act: str, *only: str) -> Callable[[], bool]:
         """Try to decide again and again, until it is possible."""
-        return lambda: not self.desk.decide(self.life.marketplace, self.order_id, act, ())
+        return lambda: not self.desk.decide(self.life.marketplace, self.order_id, act, only)
 
     def stays(self, *, imported: bool, seconds: float = 2.0) -> Script:
         """Let some time pass, in which orderflow must make no call that imports or ships the order."""

@@ -237,7 +237,7 @@ def _changed_between_tries(*, landed: bool) -> Callable[[Stage], Script]:
             stage.oms.knobs.faults.remove(fault)
         if landed:
             yield stage.is_listed("changed_after_import")
-            stage.decide("settle", "changed_after_import")
+            yield stage.decided("settle", "changed_after_import")  # not possible while a try of the import is under way
         yield from stage.produced()
         yield from sends_all(stage)
 
