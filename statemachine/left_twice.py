@@ -4,6 +4,7 @@ The OMS may split an order, so several of its orders may send it. Each of them h
 The answer to the import says which, or the parcels do.
 """
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -133,6 +134,8 @@ def _too_many(facts: Facts, reports: Mapping[int, list[Dispatch]]) -> dict[str, 
     unknown = sorted(oms_id for oms_id, lines in known.items() if not lines)
     wanted = {line.id: pieces for line in _lines(facts) if (pieces := _most_to_send(facts, line)) != 0}
     found, room = dict[str, tuple[int, ...]](), 0
+    if _parcels_tell_all(wanted, reports):
+        return found
     for line, most in wanted.items():
         holders = [oms_id for oms_id, lines in known.items() if lines.get(line, 0) != 0]
         left = [known[oms_id][line] for oms_id in holders]
@@ -148,6 +151,19 @@ def _too_many(facts: Facts, reports: Mapping[int, list[Dispatch]]) -> dict[str, 
             holders = [oms_id for oms_id, lines in known.items() if lines.get(line, 0) != 0]
             found[line] = tuple(sorted({*holders, *unknown}))
     return found
+
+
+def _parcels_tell_all(wanted: Mapping[str, int | None], reports: Mapping[int, list[Dispatch]]) -> bool:
+    """Whether each order of the OMS named items of its parcels, and together they are what is to be sent, once. The OMS
+    may have split its order after the answer to the import: then its status does not send what the answer shows."""
+    pieces = Counter[str]()
+    for each in reports.values():
+        items = {(one.tracking.bare_number, item) for one in each for item in one.items}  # a repeat is no second parcel
+        if not items:
+            return False
+        for _, (line, number) in items:
+            pieces[line] += number
+    return pieces == {line: most or 1 for line, most in wanted.items()}
 
 
 def _known_of(facts: Facts, oms_id: int, reports: list[Dispatch]) -> dict[str, int | None]:

@@ -316,3 +316,25 @@ def test_the_second_order_that_the_oms_cancels_as_it_was_asked_is_not_made_again
     assert cure.startswith("The OMS did not cancel its other order")
     tell(rig, 7, 128)
     assert "The OMS did not cancel its other order" not in reason(rig, "oms_canceled").cure
+
+
+def test_an_order_that_the_oms_splits_after_its_answer_asks_nobody_if_the_parcels_name_each_piece_once(
+    rig: Rig,
+) -> None:
+    answer(rig, (7, {L1: 1, L2: 1}))
+    rig.add("1-A", state="SHIPPING", lines=2)
+    rig.poll()
+    rig.work()
+    tell(rig, 7, 8, {L1: 1})
+    tell(rig, 8, 8, {L2: 1})
+    assert TOO_MANY not in details(rig)
+
+
+def test_it_asks_if_one_of_the_orders_names_no_items(rig: Rig) -> None:
+    answer(rig, (7, {L1: 1, L2: 1}))
+    rig.add("1-A", state="SHIPPING", lines=2)
+    rig.poll()
+    rig.work()
+    tell(rig, 8, 8, {L1: 1, L2: 1})
+    tell(rig, 7, 8)
+    assert TOO_MANY in details(rig)
