@@ -4,6 +4,7 @@ from collections.abc import Collection, Iterator
 
 from consumer.operations.cases import tracking_in_words
 from consumer.operations.instants import to_the_minute, to_the_second
+from consumer.operations.payments import left_after_debit
 from statemachine.canceled_by_oms import canceled_and_to_be_sent
 from statemachine.commands import CommandKey, CommandKind, Policy
 from statemachine.deadlines import acceptance_deadline, has_come, next_deadline
@@ -77,7 +78,13 @@ def unknown_and_settled(facts: Facts) -> str:
 def canceled_in_oms(facts: Facts, policy: Policy, attention: Collection[Attention]) -> Iterator[str]:
     """What becomes of the lines that the OMS canceled and Mirakl still shows to be sent, after a settle of that."""
     lines = ", ".join(canceled_and_to_be_sent(facts))
-    if not lines:
+    if not lines or not_found_since_read(facts):  # Mirakl does not show the order any more
+        return
+    if is_debited_after_shipping(facts) and not left_after_debit(facts):
+        yield (
+            f"Mirakl debits the shipment, and the OMS canceled {lines}: if nobody sent it, have the OMS make it again, "
+            "or refund it in Mirakl's portal"
+        )
         return
     if not is_canceled_by_oms(facts):
         yield (

@@ -45,8 +45,12 @@ def test_what_was_shipped_in_the_portal_is_not_refunded_because_the_oms_canceled
     assert "oms_canceled" in rig.attention()
     assert SHIPPED in cure(rig)
     assert TO_BE_SENT not in cure(rig)
+    act = operations.Act(DecisionKind.SETTLE, "ana", "seen", rig.clock.now())
+    question = operations.question_of(rig.store, rig.row(), act, rig.policies["alpha"], prefix="")
+    assert "Mirakl still shows" not in question
     decide(rig, DecisionKind.SETTLE)
-    assert rig.attention() == []
+    found = operations.explanation(rig.store, rig.row(), rig.policies["alpha"], rig.clock.now())
+    assert (rig.attention(), "Mirakl still shows" in found.waits_for) == ([], False)
 
 
 def test_one_line_that_was_shipped_in_the_portal_is_not_refunded_either(rig: Rig) -> None:
