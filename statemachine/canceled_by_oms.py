@@ -8,7 +8,7 @@ from statemachine.facts import EPOCH, Cancellation, Decision, DecisionKind, Fact
 from statemachine.ids_in_text import entries, read, written
 from statemachine.in_oms import has_left, is_to_be_sent
 from statemachine.occurrences import Begun
-from statemachine.payloads import what_oms_got
+from statemachine.payloads import most_handed_over
 from statemachine.readings import is_ended_in_oms, may_have, parts_in_oms
 from statemachine.reads_kept import NotShown
 from statemachine.reason_of_order import Attention
@@ -114,7 +114,7 @@ def _is_taken_back_before(facts: Facts, line: Line, told_at: datetime) -> bool:
         return True
     if line.is_taken_back:
         return bool(line.withdrawn_at) and max(line.withdrawn_at) < told_at
-    went = max((dict(got.items).get(line.id, 0) for got in what_oms_got(facts)), default=0)
+    went = most_handed_over(facts, line.id)
     canceled = pieces_canceled(facts, line.id)
     is_known = line.quantity is not None and line.withdrawn is Withdrawn.NONE
     return is_known and 0 < canceled <= went - (line.quantity or 0)

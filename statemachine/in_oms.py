@@ -31,6 +31,7 @@ from statemachine.readings import (
     is_vouched,
     last_answer,
     may_have,
+    mirakl_state,
     parts_in_oms,
 )
 from statemachine.receipts import repeats
@@ -143,6 +144,11 @@ def is_debited_after_shipping(facts: Facts) -> bool:
     shown = facts.snapshot
     on_shipment = shown is not None and shown.state in DEBIT and shown.workflow == PAY_ON_SHIPMENT
     return is_debited_as_shipped(facts) or (on_shipment and facts.baseline is not None)
+
+
+def is_shown_shipped(facts: Facts) -> bool:
+    """Whether Mirakl shows the order shipped, or debits after a shipment."""
+    return mirakl_state(facts) in AFTER_SHIPPING or is_debited_after_shipping(facts)
 
 
 def left_at(facts: Facts, *lines: Line) -> datetime:

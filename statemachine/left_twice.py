@@ -15,7 +15,7 @@ from statemachine.before_shipment import newest_open, oldest_shipped
 from statemachine.commands import CommandKind
 from statemachine.facts import EPOCH, VOUCHED, Decision, Dispatch, Facts, Line
 from statemachine.parcels import sent_more_at, sent_quantity
-from statemachine.payloads import our_payloads, what_oms_got
+from statemachine.payloads import most_handed_over, our_payloads
 from statemachine.readings import ordered_pieces
 from statemachine.reasons import Reason
 from statemachine.receipts import dispatches_once
@@ -195,7 +195,7 @@ def _most_to_send(facts: Facts, line: Line) -> int | None:
 
     What Mirakl took back since the import is no second parcel: other reasons ask for that.
     """
-    went = max((dict(got.items).get(line.id, 0) for got in what_oms_got(facts)), default=0)
+    went = most_handed_over(facts, line.id)
     ordered = ordered_pieces(facts, line)
     if line.is_taken_back or ordered is None:
         return went or (0 if line.is_taken_back else None)

@@ -79,6 +79,11 @@ def what_oms_got(facts: Facts) -> tuple[Handover, ...]:
     return _of_baseline(facts) or facts.handovers[-1:]
 
 
+def most_handed_over(facts: Facts, line_id: str) -> int:
+    """The most pieces of the line that the OMS got (`what_oms_got`). 0: none, or it is not known."""
+    return max((dict(got.items).get(line_id, 0) for got in what_oms_got(facts)), default=0)
+
+
 def _of_baseline(facts: Facts) -> tuple[Handover, ...]:
     """The baseline, also without any piece of the lines that may have been left out of it. Empty: it is not known."""
     if facts.baseline is None:

@@ -3,17 +3,16 @@
 from collections.abc import Iterable
 
 from statemachine.commands import CommandKind
-from statemachine.facts import AFTER_SHIPPING, Facts, Line
+from statemachine.facts import Facts, Line
 from statemachine.ids_in_text import named_in
-from statemachine.in_oms import is_confirmed_by_us, is_debited_after_shipping
+from statemachine.in_oms import is_confirmed_by_us, is_shown_shipped
 from statemachine.left_twice import left_twice, more_left_than_went
-from statemachine.payloads import import_known, may_be_in_oms, what_oms_got
+from statemachine.payloads import import_known, may_be_in_oms, most_handed_over, what_oms_got
 from statemachine.readings import (
     alive_parts,
     is_canceled_by_oms,
     is_vouched,
     lines_left_out,
-    mirakl_state,
     ordered_pieces,
     parts_in_oms,
 )
@@ -85,12 +84,10 @@ def may_have_line(facts: Facts, line: Line) -> bool:
 
 def shipped_by_somebody_else(facts: Facts) -> bool:
     """Whether Mirakl shows the order shipped, and no OR24 of ours and no word of a person stands behind that."""
-    is_shipped = mirakl_state(facts) in AFTER_SHIPPING or is_debited_after_shipping(facts)
-    return is_shipped and not is_confirmed_by_us(facts)
+    return is_shown_shipped(facts) and not is_confirmed_by_us(facts)
 
 
 def taken_back_since(facts: Facts, line: Line) -> int:
     """How many pieces fewer of the line are to be sent than went to the OMS. 0: none, or it is not known."""
     ordered = ordered_pieces(facts, line)
-    went = [dict(one.items).get(line.id, 0) for one in what_oms_got(facts)]
-    return max(0, max(went, default=0) - ordered) if ordered is not None else 0
+    return max(0, most_handed_over(facts, line.id) - ordered) if ordered is not None else 0

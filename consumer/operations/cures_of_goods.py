@@ -13,10 +13,10 @@ from statemachine.canceled_by_oms import (
     pieces_canceled,
 )
 from statemachine.facts import AFTER_SHIPPING, EPOCH, VOUCHED, Facts, Line, Withdrawn
-from statemachine.in_oms import has_left, is_debited_after_shipping, left_at, unfinished_parts
+from statemachine.in_oms import has_left, is_debited_after_shipping, is_shown_shipped, left_at, unfinished_parts
 from statemachine.left_twice import left_twice
 from statemachine.missing import not_found_since_read
-from statemachine.readings import alive_parts, all_sent, is_vouched, mirakl_state, pieces_of
+from statemachine.readings import alive_parts, all_sent, is_vouched, pieces_of
 from statemachine.reason_of_order import Attention
 from statemachine.reasons import Reason
 from statemachine.stops import is_unpaid_again
@@ -243,8 +243,7 @@ def _cure_of_canceled(one: Attention, facts: Facts) -> str:
 
 def _is_said_to_have_left(lines: Sequence[Line], facts: Facts) -> bool:
     """Whether Mirakl shows each of these lines shipped, or a person said that they left."""
-    shown = mirakl_state(facts) in AFTER_SHIPPING or is_debited_after_shipping(facts)
-    is_shown = all(shown or line.shipped or line.state in AFTER_SHIPPING for line in lines)
+    is_shown = is_shown_shipped(facts) or all(line.shipped or line.state in AFTER_SHIPPING for line in lines)
     is_taken_back = any(line.is_taken_back for line in lines)
     return bool(lines) and not is_taken_back and (is_shown or is_vouched(facts, *lines))
 
