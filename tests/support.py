@@ -17,6 +17,7 @@ import sqlalchemy as sa
 
 from adapters.messages.snapshots import snapshot_of
 from adapters.store.transaction import Store
+from consumer.web.server import WebServer
 
 #: Opens a test's database once more, as another process does.
 OpenStore = Callable[[], Store]
@@ -158,3 +159,16 @@ def owed_quantities(raw: bytes) -> dict[str, int | None]:
     """The pieces of each owed line of an order of OR11, as the worker passes them to `Oms.payload`."""
     _, snapshot = snapshot_of(raw, datetime(2026, 3, 1, 12, tzinfo=UTC))
     return {line.id: line.quantity for line in snapshot.owed_lines}
+
+
+@contextmanager
+def serving(server: WebServer) -> Iterator[None]:
+    """The server answers at its port, in a thread of its own."""
+    server.listen()
+    thread = threading.Thread(target=server.run, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        server.stop()
+        thread.join(LONG)

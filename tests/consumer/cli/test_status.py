@@ -1,7 +1,6 @@
 """`orderflow status`: what goes on now, and what stands still."""
 
 import json
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
@@ -32,7 +31,7 @@ from statemachine.facts import Decision, DecisionKind, Facts
 from tests.consumer.cli.runner import add_dead_letter
 from tests.consumer.operations.desk import Desk
 from tests.statemachine.lives import event
-from tests.support import LONG
+from tests.support import serving
 
 
 @pytest.fixture
@@ -210,14 +209,8 @@ def process(desk: Desk) -> Iterator[Recorder]:
     routes = watch_routes(registry=recorder.registry, what_is_stuck=lambda: "", what_is_not_ready=lambda: "")
     port = int(Path("orderflow.toml").read_text().rpartition("port = ")[2])
     server = WebServer("web", application(routes), "127.0.0.1", port)
-    server.listen()
-    thread = threading.Thread(target=server.run, daemon=True)
-    thread.start()
-    try:
+    with serving(server):
         yield recorder
-    finally:
-        server.stop()
-        thread.join(LONG)
 
 
 def test_the_loops_of_the_process_on_this_machine_are_shown(going: Desk) -> None:

@@ -15,7 +15,7 @@ from consumer.web.callbacks import Intake
 from consumer.web.server import WebServer
 from tests.consumer.operations.ward import Ward
 from tests.consumer.rig import Rig
-from tests.support import LONG
+from tests.support import serving
 
 
 @contextmanager
@@ -25,14 +25,8 @@ def intake(folder: Path, port: int, certificate: tuple[Path, Path] | None) -> It
     rig = Rig(folder)
     routes = callback_routes(Intake({}, rig.metrics))
     server = WebServer("intake", application(routes), "127.0.0.1", port, certificate=certificate)
-    server.listen()
-    thread = threading.Thread(target=server.run, daemon=True)
-    thread.start()
-    try:
+    with serving(server):
         yield rig
-    finally:
-        server.stop()
-        thread.join(LONG)
 
 
 def certificate_in(folder: Path) -> tuple[Path, Path]:
