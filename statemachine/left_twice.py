@@ -16,6 +16,7 @@ from statemachine.commands import CommandKind
 from statemachine.facts import EPOCH, VOUCHED, Decision, Dispatch, Facts, Line
 from statemachine.parcels import sent_more_at, sent_quantity
 from statemachine.payloads import most_handed_over, our_payloads
+from statemachine.put_back import sent_unasked
 from statemachine.readings import ordered_pieces
 from statemachine.reasons import Reason
 from statemachine.receipts import dispatches_once
@@ -90,8 +91,8 @@ def _reports(facts: Facts) -> dict[int, list[Dispatch]]:
 @asked_once
 def _around_put_back(facts: Facts) -> tuple[Facts, ...]:
     """These facts with what left before Mirakl put the order back, and with what left since. A second parcel is asked
-    for then, so what left before and what left since are not added. A number that an order of the OMS reports again is
-    no news."""
+    for then, so what left before and what left since are not added, but for what nobody asked for (`sent_unasked`). A
+    number that an order of the OMS reports again is no news."""
     put_back = _shipped_before_put_back(facts) if facts.dispatches else None
     if put_back is None:
         return (facts,)
@@ -100,15 +101,18 @@ def _around_put_back(facts: Facts) -> tuple[Facts, ...]:
     numbers = {(one.oms_id, one.tracking.bare_number) for one in before if one.tracking.number}
     since = (one for one in each if one.told_at > put_back)
     after = tuple(one for one in since if (one.oms_id, one.tracking.bare_number) not in numbers)
-    return replace(facts, dispatches=before), replace(facts, dispatches=after)
+    found = replace(facts, dispatches=before), replace(facts, dispatches=after)
+    unasked = sent_unasked(facts, put_back, after)
+    return (*found, replace(facts, dispatches=(*before, *unasked))) if unasked else found
 
 
 def _shipped_before_put_back(facts: Facts) -> datetime | None:
     """When Mirakl showed the order shipped that was put back since. None: it was not put back, as far as is known.
 
     A person who releases it names Mirakl's date. Before that, the newest read that shows it shipped has this date. If
-    the OMS sent it again before anybody released it, only the first read is kept. Where Mirakl debits one parcel before
-    the rest is shipped, OR24 is made after that, and nobody put the order back.
+    the OMS sent it again before anybody released it, only the first read is kept, and Mirakl's date of the newest read
+    that shows it to be sent. Where Mirakl debits one parcel before the rest is shipped, OR24 is made after that, and
+    nobody put the order back.
     """
     if released := [at for one in facts.decisions if (at := _released(one)) is not None]:
         return max(released)
@@ -118,7 +122,7 @@ def _shipped_before_put_back(facts: Facts) -> datetime | None:
     if first is None or last is None or not first < last:
         return None
     made = any(one.kind == CommandKind.CONFIRM and one.at <= first.read_at for one in facts.answers)
-    return first.read_at if made else None
+    return max(first.read_at, last.updated_at) if made else None
 
 
 def _released(one: Decision) -> datetime | None:

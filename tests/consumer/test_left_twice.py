@@ -283,6 +283,7 @@ def test_a_lost_parcel_that_is_made_again_and_what_the_first_order_reports_late(
     rig.imported()
     tell(rig, 7, 8, first)
     put_back(rig)
+    tell(rig, 99, 1)  # made again, as the cure says: before the release
     decide(rig, DecisionKind.RELEASE, "shipped_before")
     rig.work()
     tell(rig, 99, 8, second)
@@ -290,6 +291,86 @@ def test_a_lost_parcel_that_is_made_again_and_what_the_first_order_reports_late(
     assert rig.attention() == []
     tell(rig, 100)
     assert rig.attention() == [TOO_MANY], "once more"
+
+
+def left_without_a_number(rig: Rig, oms_id: int) -> None:
+    rig.clock.advance(60)
+    body = {"id": oms_id, "external_ref": "1-A", "status": 8}
+    rig.take_callback("http://alpha", {}, json.dumps(body).encode())
+    rig.consume()
+    rig.work()
+    rig.poll(600)
+    rig.work()
+
+
+@pytest.mark.parametrize("second", [{L1: 1}, None], ids=["parcel", "status"])
+@pytest.mark.parametrize("by_portal", [True, False], ids=["portal", "release"])
+def test_an_order_that_was_put_back_by_mistake_and_that_a_second_order_of_the_oms_sends(
+    rig: Rig, by_portal: bool, second: dict[str, int] | None
+) -> None:
+    """The person said that the goods left: a release has Mirakl marked again, or the person does so in the portal."""
+    answer(rig, (7, {L1: 1}))
+    rig.imported()
+    tell(rig, 7, 8, second)
+    put_back(rig)
+    if by_portal:
+        put_back(rig, "SHIPPED")
+    else:
+        decide(rig, DecisionKind.RELEASE, "shipped_before")
+        rig.work()
+        rig.poll(600)
+    assert (rig.state(), rig.attention()) == ("shipped", [])
+    tell(rig, 99, 8, second) if second else left_without_a_number(rig, 99)
+    assert details(rig) == {TOO_MANY: L1}
+    rig.poll(600)
+    assert details(rig) == {TOO_MANY: L1}
+    settle(rig)
+    tell(rig, 99, 64, second)
+    assert rig.attention() == []
+
+
+def test_an_order_of_the_answer_that_leaves_after_the_other_was_put_back_by_mistake(rig: Rig) -> None:
+    """The OMS spoke of it before, so nobody had it made again."""
+    answer(rig, (7, {L1: 1}), (8, {L1: 1}))
+    rig.imported()
+    tell(rig, 7, 8, {L1: 1})
+    tell(rig, 8, 4)
+    put_back(rig)
+    tell(rig, 8, 512)
+    decide(rig, DecisionKind.RELEASE, "shipped_before")
+    rig.work()
+    put_back(rig, "SHIPPED")
+    left_without_a_number(rig, 8)
+    assert TOO_MANY in details(rig)
+
+
+def test_a_lost_parcel_after_an_order_was_put_back_by_mistake(rig: Rig) -> None:
+    """The release of the first time is not about the second one."""
+    answer(rig, (7, {L1: 1}))
+    rig.imported()
+    tell(rig, 7)
+    put_back(rig)
+    decide(rig, DecisionKind.RELEASE, "shipped_before")
+    rig.work()
+    rig.poll(600)
+    put_back(rig)
+    assert rig.attention() == ["shipped_before"]
+    tell(rig, 99)
+    assert (rig.state(), rig.attention()) == ("shipped", [])
+
+
+def test_a_second_order_without_a_number_stays_when_mirakl_puts_the_order_back(rig: Rig) -> None:
+    """Without a number no OR23 is made, so Mirakl's date of the shipment is earlier than the report."""
+    answer(rig, (7, {L1: 1}))
+    rig.imported()
+    tell(rig, 7)
+    left_without_a_number(rig, 99)
+    put_back(rig)
+    assert rig.effects().count("shipped") == 2
+    rig.poll(600)
+    assert (rig.state(), details(rig)) == ("shipped", {TOO_MANY: L1})
+    settle(rig, TOO_MANY)
+    assert rig.attention() == []
 
 
 def test_where_mirakl_debits_one_parcel_before_the_rest_is_shipped_nobody_put_the_order_back(rig: Rig) -> None:
