@@ -7,6 +7,7 @@ A reason is never a state: an order in trouble keeps its state.
 """
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import Final
 
 from statemachine import deadlines
@@ -63,8 +64,8 @@ from statemachine.reported_by_oms import reasons_of_oms
 from statemachine.settled import has_left_since, named, pieces_now, sent_again_at, taken_out
 from statemachine.states import State
 from statemachine.stops import INCIDENT, is_put_back, stood_at_shipment
-from statemachine.trackings import best_told_at, best_tracking
-from statemachine.troubles import is_released, messages_waited_until, reason_from, troubles_of_need
+from statemachine.trackings import best_begun, best_tracking
+from statemachine.troubles import is_released, messages_waited_until, named_since, reason_from, troubles_of_need
 
 #: Code of a rejection: the OMS has the order already, and no try of ours can have brought it there.
 ALREADY_THERE: Final = "ALREADY_IN_OMS"
@@ -123,7 +124,7 @@ def _of_troubles(facts: Facts, policy: Policy, need: Need) -> Iterator[Attention
         until = messages_waited_until(policy, one)
         is_over = until is not None and deadlines.has_come(facts, until)
         if is_over and policy.without_messages == "hold" and not is_released(facts, one):
-            yield Attention(Reason.MESSAGES_NOT_READ, f"since {one.since:%Y-%m-%d %H:%M:%S}")
+            yield Attention(Reason.MESSAGES_NOT_READ, named_since(one))
 
 
 def _of_rejection(facts: Facts, need: Need) -> Iterator[Attention]:
@@ -161,7 +162,7 @@ def _of_order(facts: Facts, policy: Policy, state: State) -> Iterator[Attention]
         yield from shipped_elsewhere(facts, policy, snapshot, state)
     shown = snapshot.tracking
     if is_foreign_tracking(facts, shown) and (best := best_tracking(facts)) and not shown.shows(best):
-        after = Begun(last_without(facts, of_number(shown)), best_told_at(facts))
+        after = replace(best_begun(facts), ended=last_without(facts, of_number(shown)))
         yield Attention(Reason.FOREIGN_TRACKING, after=after)
     yield from _incidents(facts, snapshot, state)
     for line_id, told_at in sent_too_many(facts).items():

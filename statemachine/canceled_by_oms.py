@@ -110,7 +110,7 @@ def _was_taken_back_before(facts: Facts, one: Cancellation) -> bool:
 
 def _is_taken_back_before(facts: Facts, line: Line, told_at: datetime) -> bool:
     settle = taken_out(facts, line.id)
-    if settle is not None and settle.at < told_at:
+    if settle is not None and not Begun(told_at=told_at).is_known_to(settle):
         return True
     if line.is_taken_back:
         return bool(line.withdrawn_at) and max(line.withdrawn_at) < told_at

@@ -30,6 +30,7 @@ from statemachine.reasons import Reason
 from statemachine.settled import (
     Pieces,
     has_left_since,
+    is_settled_as_shown,
     is_taken_out,
     named,
     pieces_now,
@@ -129,7 +130,7 @@ def _is_owed_again(facts: Facts, line: Line) -> bool:
     if line.is_owed or not is_to_be_sent(facts, line):
         return False
     stopped_at = line_stopped_at(facts, line)
-    if stopped_at is None or line.id in settled_pieces(facts, stopped_at):
+    if stopped_at is None or is_settled_as_shown(facts, line.id, stopped_at):
         return False
     return not has_left(facts, line) and not is_ended_everywhere(facts, line.id)
 

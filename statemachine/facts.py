@@ -218,7 +218,7 @@ class Dispatch:
     """A report that goods left: a parcel or a status of the OMS (docs/kornitx.md 9.4, 9.5), or a person who vouches."""
 
     oms_id: int
-    at: datetime  # dispatch_datetime, or else the event's time; never later than `told_at`
+    at: datetime  # dispatch_datetime, or the event's time, or when a person said it; never later than `told_at`
     tracking: Tracking = Tracking()
     items: tuple[tuple[str, int], ...] = ()  # (line id, quantity) of a parcel; empty for a status
     covers: str = ""  # of a status: "order", or "part" if the shop had may_split at that time; "" for a parcel

@@ -36,6 +36,7 @@ from statemachine.readings import (
 )
 from statemachine.receipts import repeats
 from statemachine.settled import settled_contents, settled_pieces
+from statemachine.vouches import report_known_at
 
 #: Statuses in which the OMS makes nothing: a question, canceled, on hold (docs/kornitx.md 8.1).
 STANDING_STILL: Final = (32, 128, 256)
@@ -193,8 +194,8 @@ def unfinished_parts(facts: Facts) -> set[int]:
     lines, lines_of = _lines(facts), parts_in_oms(facts)
     open_parts = alive_parts(facts) - sent
     if is_vouched(facts, *lines):
-        vouched_at, again = max(one.told_at for one in facts.dispatches if one.oms_id == VOUCHED), repeats(facts)
-        since = (one for one in facts.statuses if one.at > vouched_at and one.at not in again)
+        known_at, again = max(report_known_at(facts).values()), repeats(facts)
+        since = (one for one in facts.statuses if one.at > known_at and one.at not in again)
         open_parts &= {one.oms_id for one in since if one.status not in STANDING_STILL}
     return {
         oms_id

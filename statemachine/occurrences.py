@@ -20,7 +20,10 @@ from statemachine.facts import (
     EPOCH,
     OWED_LINE_STATES,
     PAY_ON_ACCEPTANCE,
+    VOUCHED,
     Decision,
+    DecisionKind,
+    Dispatch,
     Facts,
     Line,
     Seen,
@@ -137,6 +140,27 @@ class Begun:
         return began and self.told_at <= seen.told_at and self.decided_at <= decision.at
 
 
+def reported_by(one: Dispatch) -> Begun:
+    """What a decision has to know to know of this dispatch: the OMS's report, or the decision of the person who
+    vouches."""
+    return Begun(decided_at=one.told_at) if one.oms_id == VOUCHED else Begun(told_at=one.told_at)
+
+
+def knew(decision: Decision, shown_at: datetime) -> bool:
+    """Whether the person who decided knew a read of this date of Mirakl, or a newer one.
+
+    The clock that dated the decision may have been ahead, so the date of the decision counts only if it is not stored
+    what the person knew.
+    """
+    return (decision.seen.updated_at if is_kept(decision.seen) else decision.at) >= shown_at
+
+
+def seen_at(facts: Facts, at: datetime, *kinds: DecisionKind) -> Seen | None:
+    """What was known when a decision of these kinds was made that has this date. None: there is none, or a version
+    before stored it."""
+    return next((one.seen for one in facts.decisions if one.at == at and one.kind in kinds and is_kept(one.seen)), None)
+
+
 def seen_in(facts: Facts) -> Seen:
     """What a decision that is made now on these facts is made on."""
     read = facts.snapshot
@@ -148,12 +172,19 @@ def after_all(facts: Facts, now: datetime) -> datetime:
 
     The clock of the person's machine may be behind the one that dated another decision, a read or a report, or that one
     was ahead. Then the earlier decision would win over the later one. Dates of a remote do not count: they may be wrong
-    by years.
+    by years. So the date of a decision tells which of two decisions is the newer one, and not when it was made.
     """
-    known = [_last_told_at(facts), *facts.not_found]
+    known = [EPOCH, *(one.told_at for one in facts.dispatches)]
     known += [one.at for one in facts.decisions] + [one.at for one in facts.handovers]
     known += [one.at for one in facts.answers] + [one.at for one in facts.rejections]
     known += [one.since for one in facts.troubles] + [one.at for one in facts.recoveries]
+    return max(after_reads_and_reports(facts, now), max(known) + datetime.resolution)
+
+
+def after_reads_and_reports(facts: Facts, now: datetime) -> datetime:
+    """When a person says something who says it now, as far as the clocks of the reads and reports tell: these may not
+    be later. Another decision may, if the clock that dated it was ahead."""
+    known = [_last_told_at(facts), *facts.not_found]
     known += [read.read_at for read in (facts.snapshot, facts.unknown) if read is not None]
     known += [began for _, began in facts.stops_read]
     return max(now, max(known) + datetime.resolution)
@@ -170,7 +201,8 @@ def age_of_kept(one: NotShown | Shown | LastOpen | Seen) -> tuple[datetime, int,
 
 
 def _last_told_at(facts: Facts) -> datetime:
-    """When the OMS last reported."""
-    reported = [one.told_at for one in facts.dispatches] + [one.told_at for one in facts.cancellations]
+    """When the OMS last reported. What a person vouches for is no report: a clock that is ahead may have dated it."""
+    reported = [one.told_at for one in facts.dispatches if one.oms_id != VOUCHED]
+    reported += [one.told_at for one in facts.cancellations]
     reported += [one.at for one in facts.statuses] + [one.at for one in facts.unread]
     return max([*reported, *(one.at for one in facts.receipts)], default=EPOCH)

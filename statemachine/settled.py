@@ -13,7 +13,7 @@ from typing import Final
 
 from statemachine.facts import EPOCH, WITHDRAWN_OF, Decision, DecisionKind, Facts, Line, Snapshot, Withdrawn
 from statemachine.ids_in_text import entries, named_in, read, written
-from statemachine.occurrences import Begun
+from statemachine.occurrences import Begun, knew, reported_by
 from statemachine.parcels import sent_more_at
 from statemachine.reasons import Reason
 
@@ -111,6 +111,13 @@ def settled_pieces(facts: Facts, since: datetime) -> dict[str, list[Pieces]]:
     return found
 
 
+def is_settled_as_shown(facts: Facts, line_id: str, shown_at: datetime) -> bool:
+    """Whether a person settled how much of the line is to be sent, and knew a read of this date of Mirakl or a newer
+    one."""
+    settles = (one for one in _settles(facts, EPOCH) if knew(one, shown_at))
+    return any(line == line_id for one in settles for line, _ in _settled_by(facts, one))
+
+
 def at_most_by_settles(facts: Facts, since: datetime, line: Line) -> Iterator[int]:
     """How many pieces of the line the OMS makes at most, by each settle since this instant. 0 as long as nobody has
     compared another part that is withdrawn with what the OMS makes."""
@@ -150,7 +157,7 @@ def is_taken_out(facts: Facts, line_id: str) -> bool:
 
 def _pieces_left(facts: Facts, decision: Decision, line_id: str) -> int | None:
     """How many pieces of the line had left when the decision was made, at least. None: statuses said that all had."""
-    known = [one for one in facts.dispatches if Begun(told_at=one.told_at).is_known_to(decision)]
+    known = [one for one in facts.dispatches if reported_by(one).is_known_to(decision)]
     sent = {one.oms_id for one in known if one.covers}
     holders = {part.oms_id for part in facts.parts if line_id in part.lines}
     others = {part.oms_id for part in facts.parts if part.lines} - holders
@@ -227,7 +234,16 @@ def left_to_others(facts: Facts, line_id: str) -> Decision | None:
 
 def is_settled_as_added(facts: Facts, line_id: str, since: datetime) -> bool:
     """Whether a person settled since this instant that the OMS makes the line, or more pieces of it."""
-    details = (one for settle in _settles(facts, since) for one in _details(settle, Reason.LINES_ADDED_AFTER_IMPORT))
+    return any(_adds(one, line_id) for one in _settles(facts, since))
+
+
+def is_added_as_shown(facts: Facts, line_id: str, shown_at: datetime) -> bool:
+    """The same by a person who knew a read of this date of Mirakl or a newer one."""
+    return any(_adds(one, line_id) and knew(one, shown_at) for one in _settles(facts, EPOCH))
+
+
+def _adds(settle: Decision, line_id: str) -> bool:
+    details = _details(settle, Reason.LINES_ADDED_AFTER_IMPORT)
     return any(_line_of(change)[0] == line_id for detail in details for change in entries(detail))
 
 

@@ -19,7 +19,6 @@ from statemachine.facts import (
     PAY_ON_DELIVERY,
     PAY_ON_DUE_DATE,
     PAY_ON_SHIPMENT,
-    VOUCHED,
     WITHDRAWN_OF,
     DecisionKind,
     Facts,
@@ -30,12 +29,13 @@ from statemachine.facts import (
     age_of,
 )
 from statemachine.in_oms import has_left, is_confirmed_by_us, left_at
-from statemachine.occurrences import age_of_kept, is_kept, last_without, of_mark
+from statemachine.occurrences import age_of_kept, is_kept, last_without, of_mark, seen_at
 from statemachine.payloads import what_oms_got
 from statemachine.readings import is_ended_everywhere, last_answer
 from statemachine.reason_of_order import Attention
 from statemachine.reasons import Reason
-from statemachine.settled import is_settled_as_added, settle_of_line, settled_pieces
+from statemachine.settled import is_added_as_shown, is_settled_as_shown, settle_of_line
+from statemachine.vouches import read_known_at
 
 PAYMENT: Final = "payment awaited"
 SHIPPED: Final = "shipped"
@@ -145,7 +145,7 @@ def let_go_again(
     from_default = [(what, at) for what, at in read.items() if what == _DEFAULT_CENTRE]
     for what, at in (*facts.stops, *from_default, *_gone(facts, snapshot)):
         read_at = max(at, read.get(what, at))
-        if not _is_since(what, at, got[0]):
+        if not _is_since(facts, what, at, got[0]):
             continue
         if of_line := next((prefix for prefix in _OF_LINE if what.startswith(prefix)), None):
             line = next((one for one in snapshot.owed_lines if what == of_line + one.id), None)
@@ -169,8 +169,7 @@ def is_put_back(facts: Facts) -> bool:
     """
     if not (facts.snapshot and facts.snapshot.state == "SHIPPING" and is_confirmed_by_us(facts)):
         return False
-    vouches = (one.told_at for one in facts.dispatches if one.oms_id == VOUCHED)
-    return EPOCH < facts.shipped_update >= max([left_at(facts, *facts.snapshot.lines), *vouches])
+    return EPOCH < facts.shipped_update >= max([left_at(facts, *facts.snapshot.lines), *read_known_at(facts)])
 
 
 def left_though_taken_back(facts: Facts, line: Line) -> bool:
@@ -189,7 +188,7 @@ def left_though_taken_back(facts: Facts, line: Line) -> bool:
     left = left_at(facts, line)
     debit_comes_first = facts.snapshot is not None and facts.snapshot.workflow in ("", PAY_ON_ACCEPTANCE)
     return any(
-        line.id not in settled_pieces(facts, at)
+        not is_settled_as_shown(facts, line.id, at)
         for at in _stopped_since_import(facts, TAKEN_BACK + line.id, _IN_PART + line.id)
         if debit_comes_first or at <= left
     )
@@ -209,7 +208,7 @@ def _taken_back_unread(facts: Facts, line: Line) -> bool:
     if line.state == "CANCELED" and facts.snapshot.workflow not in (PAY_ON_DELIVERY, PAY_ON_DUE_DATE):
         return True
     return any(
-        _is_since(TAKEN_BACK, at, got[0]) and at <= _shipped_at(facts, line) and not _is_settled(facts, line, at)
+        _is_since(facts, TAKEN_BACK, at, got[0]) and at <= _shipped_at(facts, line) and not _is_settled(facts, line, at)
         for at in line.withdrawn_at
     )
 
@@ -265,24 +264,27 @@ def line_stopped_at(facts: Facts, line: Line) -> datetime | None:
 def _stopped_since_import(facts: Facts, *names: str) -> list[datetime]:
     """When reads since the import last showed these stops."""
     got = what_oms_got(facts) if facts.stops else ()  # most orders have none; this saves time
-    return [at for what, at in facts.stops if got and what in names and _is_since(what, at, got[0])]
+    return [at for what, at in facts.stops if got and what in names and _is_since(facts, what, at, got[0])]
 
 
 def _gone(facts: Facts, snapshot: Snapshot) -> Iterator[tuple[str, datetime]]:
-    """When a person settled that Mirakl does not show the order, and a later read shows it."""
+    """When a person settled that Mirakl does not show the order, and a read shows it that began after those by which
+    the person knew that."""
     for one in facts.decisions:
-        names_it = one.kind is DecisionKind.SETTLE and one.names(Reason.GONE_FROM_MIRAKL)
-        if names_it and one.at < snapshot.read_at:
-            yield _GONE, one.at
+        if one.kind is DecisionKind.SETTLE and one.names(Reason.GONE_FROM_MIRAKL):
+            missed = (at for at in facts.not_found if is_kept(one.seen) and at > one.seen.read_at)
+            if min(missed, default=one.at) < snapshot.read_at:
+                yield _GONE, one.at
 
 
-def _is_since(what: str, at: datetime, got: Handover) -> bool:
+def _is_since(facts: Facts, what: str, at: datetime, got: Handover) -> bool:
     """Whether Mirakl showed this after the read that the OMS's order was made of.
 
     Mirakl may date the change before our claim of the import, which was made of an earlier read.
     """
     if what in (NOT_OURS, _GONE) or what.startswith(_CENTRE):  # these have no date of Mirakl
-        return at > got.at
+        by_hand = seen_at(facts, got.at, DecisionKind.HANDLED)
+        return at > (by_hand.read_at if by_hand else got.at)
     return at >= got.at or EPOCH < got.shown_at < at
 
 
@@ -298,5 +300,5 @@ def _goes_on(facts: Facts, line: Line, what: str, at: datetime, asked: Collectio
     if line.id in asked or has_left(facts, line) or is_ended_everywhere(facts, line.id):
         return False
     if what.startswith((TAKEN_BACK, _IN_PART)):
-        return line.withdrawn is not Withdrawn.PART and line.id not in settled_pieces(facts, at)
-    return not is_settled_as_added(facts, line.id, at)
+        return line.withdrawn is not Withdrawn.PART and not is_settled_as_shown(facts, line.id, at)
+    return not is_added_as_shown(facts, line.id, at)

@@ -5,6 +5,7 @@ from datetime import datetime
 
 from statemachine.asked_once import asked_once
 from statemachine.facts import EPOCH, VOUCHED, Dispatch, Facts, Tracking
+from statemachine.occurrences import Begun, reported_by
 from statemachine.receipts import dispatches_once
 from statemachine.vouches import sent_beside
 
@@ -18,12 +19,13 @@ def best_tracking(facts: Facts) -> Tracking:
     dispatches = dispatches_once(facts)  # a repeat is no news: a person may have named another tracking since
     with_number = [one for one in dispatches if one.tracking.number] or dispatches
     # If a person vouches without a tracking, the tracking that the OMS named stays.
-    vouched = _newest([one for one in with_number if one.oms_id == VOUCHED and one.tracking])
+    vouches = (one for one in with_number if one.oms_id == VOUCHED and one.tracking)
+    vouched = max(vouches, key=lambda one: (one.told_at, one.at, one.tracking), default=None)
     # Perhaps two parcels left: Mirakl keeps the number that a person named, until a person names the other one.
     beside = sent_beside(facts) if vouched and vouched.tracking.number else ()
     reports = [one for one in with_number if one.oms_id != VOUCHED and one not in beside]
     best = _newest(reports)
-    if vouched and not (best and _first_told_at(reports, best.tracking) > vouched.told_at):
+    if vouched and not (best and _first_told_at(reports, best.tracking) > min(vouched.at, vouched.told_at)):
         best = vouched
     if best is None:
         return Tracking()
@@ -42,9 +44,12 @@ def _newest(dispatches: Sequence[Dispatch]) -> Dispatch | None:
     return timed if other is None or (timed and max(timed.told_at, timed.at) >= other.told_at) else other
 
 
-def best_told_at(facts: Facts) -> datetime:
-    """When the OMS first reported the tracking to report, since it last reported another one. EPOCH: not known."""
-    return _first_told_at(dispatches_once(facts), best_tracking(facts))
+def best_begun(facts: Facts) -> Begun:
+    """What a decision has to know to know of the tracking to report: who first named it since another one was named."""
+    each, best = dispatches_once(facts), best_tracking(facts)
+    first = _first_told_at(each, best)
+    named = (one for one in each if one.tracking and one.told_at == first and _is_same(one.tracking, best))
+    return next(map(reported_by, named), Begun())
 
 
 def _first_told_at(dispatches: Sequence[Dispatch], best: Tracking) -> datetime:

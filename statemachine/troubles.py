@@ -78,9 +78,19 @@ def messages_waited_until(policy: Policy, trouble: Trouble) -> datetime | None:
 
 
 def is_released(facts: Facts, trouble: Trouble) -> bool:
-    """Whether a person let the import go out without the messages since they cannot be read."""
+    """Whether a person let the import go out without the messages since they cannot be read.
+
+    The release names since when they could not be read. So one that is about an earlier trouble, and that a clock which
+    was ahead dated later, does not count. Earlier versions named no time.
+    """
     releases = (one for one in facts.decisions if one.kind == DecisionKind.RELEASE and one.at >= trouble.since)
-    return any(token.startswith(_RELEASED) for one in releases for token in one.subject)
+    since = (token.removeprefix(_RELEASED) for one in releases for token in one.subject if token.startswith(_RELEASED))
+    return any(not one or one >= named_since(trouble) for one in since)
+
+
+def named_since(trouble: Trouble) -> str:
+    """How the reason `messages_not_read` names this trouble."""
+    return f"since {trouble.since:%Y-%m-%d %H:%M:%S}"
 
 
 def imports_without_messages(facts: Facts, policy: Policy, trouble: Trouble, now: datetime) -> bool:

@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from datetime import datetime
 
 from statemachine.asked_once import asked_once
-from statemachine.facts import EPOCH, EVERY_LINE, VOUCHED, DecisionKind, Dispatch, Facts
-from statemachine.occurrences import is_kept
+from statemachine.facts import EPOCH, EVERY_LINE, VOUCHED, DecisionKind, Dispatch, Facts, Seen
+from statemachine.occurrences import seen_at
 from statemachine.receipts import dispatches_once
 
 
@@ -23,7 +23,7 @@ def sent_beside(facts: Facts) -> tuple[Dispatch, ...]:
     vouches = [one for one in facts.dispatches if one.oms_id == VOUCHED]
     if not vouches:  # nearly always; this saves time
         return ()
-    known_at = _known_at(facts, vouches)
+    known_at = report_known_at(facts)
     first = known_at[min(one.told_at for one in vouches)]
     reports: dict[tuple[datetime, int], list[Dispatch]] = {}
     for one in dispatches_once(facts):
@@ -53,14 +53,24 @@ def sent_beside_at(facts: Facts) -> datetime:
     return max(first.values(), default=EPOCH)
 
 
-def _known_at(facts: Facts, vouches: Sequence[Dispatch]) -> dict[datetime, datetime]:
-    """For each vouch, by its time, when the OMS's newest report was made that the person could know.
+def report_known_at(facts: Facts) -> dict[datetime, datetime]:
+    """For each vouch, by its date, when the OMS's newest report was made that the person could know.
 
     A report may have been in the log already and not applied, or the clock that dated the vouch was ahead. A version
-    before did not keep what a decision was made on: then the time of the vouch counts.
+    before did not keep what a decision was made on: then the date of the vouch counts.
     """
-    seen = {one.at: one.seen for one in facts.decisions if one.kind is DecisionKind.SENT and is_kept(one.seen)}
-    return {one.told_at: seen[one.told_at].told_at if one.told_at in seen else one.told_at for one in vouches}
+    return {at: seen.told_at if seen else at for at, seen in _seen(facts).items()}
+
+
+def read_known_at(facts: Facts) -> list[datetime]:
+    """For each vouch, Mirakl's date of the newest read that the person knew, or else the date of the vouch."""
+    return [seen.updated_at if seen else at for at, seen in _seen(facts).items()]
+
+
+def _seen(facts: Facts) -> dict[datetime, Seen | None]:
+    """For each vouch, by its date, what the person knew. None: a version before did not keep it."""
+    dates = {one.told_at for one in facts.dispatches if one.oms_id == VOUCHED}
+    return {at: seen_at(facts, at, DecisionKind.SENT) for at in dates}
 
 
 def _may_be_others(vouches: Sequence[Dispatch], report: Sequence[Dispatch]) -> bool:
@@ -76,7 +86,7 @@ def _may_be_others(vouches: Sequence[Dispatch], report: Sequence[Dispatch]) -> b
     named, numbers = _numbers(vouches), _numbers(report)
     if named and numbers:
         return named.isdisjoint(numbers)
-    return any(one.at > min(vouch.told_at for vouch in vouches) for one in report)
+    return any(one.at > min(vouch.at for vouch in vouches) for one in report)
 
 
 def _numbers(dispatches: Sequence[Dispatch]) -> set[str]:

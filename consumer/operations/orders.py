@@ -40,7 +40,7 @@ from statemachine.facts import (
     Withdrawn,
     age_of,
 )
-from statemachine.occurrences import after_all, seen_in
+from statemachine.occurrences import after_all, after_reads_and_reports, seen_in
 from statemachine.payloads import import_known, may_be_in_oms, possible_imports, settle_as_imported
 from statemachine.readings import all_sent, is_pending, last_answer, mirakl_state, unsent_parts
 from statemachine.reasons import Reason
@@ -211,7 +211,8 @@ def _facts_of(order: OrderRow, act: Act, subject: tuple[str, ...], at: datetime)
     decisions = (Decision(at, act.kind, act.who, act.why, subject, seen_in(order.facts)),)
     if act.kind is DecisionKind.SENT:
         saw = _to_be_sent(order)
-        word = Dispatch(VOUCHED, at, act.tracking, covers="order", told_at=at, vouched=saw)
+        said_at = after_reads_and_reports(order.facts, act.at)
+        word = Dispatch(VOUCHED, said_at, act.tracking, covers="order", told_at=at, vouched=saw)
         return Facts(decisions=decisions, dispatches=(word,))
     if act.kind is DecisionKind.HANDLED:
         key = CommandKey.parse(subject[0])

@@ -1,12 +1,27 @@
 """The text of a change of a line, which a settle stores, names the line and its pieces."""
 
+from dataclasses import replace
+from functools import reduce
+
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from statemachine.facts import EPOCH, Decision, DecisionKind, Facts
+from statemachine.commands import CommandKind
+from statemachine.facts import EPOCH, Answer, Decision, DecisionKind, Dispatch, Facts, Handover, Line, Withdrawn
+from statemachine.joining import join, snapshot_facts
+from statemachine.occurrences import seen_in
 from statemachine.reasons import Reason
-from statemachine.settled import Pieces, named, settled_contents, settled_pieces
-from tests.statemachine.lives import at
+from statemachine.settled import (
+    Pieces,
+    is_added_as_shown,
+    is_settled_as_shown,
+    named,
+    settled_contents,
+    settled_pieces,
+)
+from statemachine.stops import left_though_taken_back
+from tests.statemachine.lives import at, read
 
 NUMBERS = st.integers(0, 9)
 PIECES = st.builds(Pieces, NUMBERS, st.sampled_from(("", "0a1b2c3d")))
@@ -34,3 +49,36 @@ def test_the_newest_settle_counts_and_none_before_the_import() -> None:
     facts = Facts(decisions=(settle(1, first), settle(2, second)))
     assert settled_contents(facts, EPOCH) == {"shipping address": "b", "prices": "b"}
     assert settled_contents(facts, at(3)) == {}
+
+
+@pytest.mark.parametrize("is_kept", [True, False])
+def test_a_settle_covers_what_the_person_had_read_and_in_an_earlier_version_what_its_date_says(is_kept: bool) -> None:
+    known = snapshot_facts(read("SHIPPING", updated=5, began=6))
+    tokens = f"{Reason.LINES_ADDED_AFTER_IMPORT}:{named('L1', Pieces(2), Pieces(1))}"
+    one = settle(9_000, tokens)
+    facts = Facts(decisions=(replace(one, seen=seen_in(known)) if is_kept else one,))
+    for covers in (is_settled_as_shown, is_added_as_shown):
+        assert covers(facts, "L1", at(5))
+        assert covers(facts, "L1", at(7)) is not is_kept
+        assert not covers(facts, "L1", at(9_001))
+        assert not covers(facts, "L2", at(5))
+
+
+@pytest.mark.parametrize("knew", [1, 3])
+def test_a_line_that_left_after_mirakl_had_taken_it_back_if_a_clock_ahead_dated_an_earlier_settle(knew: int) -> None:
+    line = Line("L1", "", "MUG", 2)
+    gone = replace(line, withdrawn=Withdrawn.WHOLE)
+    got = Facts(
+        handovers=(Handover(at(0), (("L1", 2),), shown_at=at(0)),),
+        answers=(Answer(CommandKind.IMPORT, "", 0, at(1), at(1)),),
+    )
+    reads = [
+        snapshot_facts(read("SHIPPING", updated=1, lines=(line,))),
+        snapshot_facts(read("SHIPPING", updated=3, lines=(gone,))),
+        snapshot_facts(read("SHIPPED", updated=9, lines=(replace(gone, shipped=True),))),
+    ]
+    known = next(one for one in reads if one.snapshot and one.snapshot.updated_at == at(knew))
+    decision = replace(settle(3_600, f"{Reason.LINE_INCIDENT}:L1 INCIDENT_OPEN"), seen=seen_in(known))
+    left = Facts(decisions=(decision,), dispatches=(Dispatch(7, at(5), covers="order", told_at=at(5)),))
+    facts = reduce(join, [got, *reads, left])
+    assert left_though_taken_back(facts, gone) is (knew == 1)

@@ -4,7 +4,7 @@ from dataclasses import replace
 from datetime import timedelta
 
 from statemachine.commands import CommandKey, CommandKind, Policy
-from statemachine.facts import Facts, Recovery, Trouble
+from statemachine.facts import Decision, DecisionKind, Facts, Recovery, Trouble
 from statemachine.joining import snapshot_facts
 from statemachine.plan import plan
 from statemachine.reasons import Reason
@@ -57,6 +57,17 @@ def test_the_success_of_one_operation_ends_no_failure_of_another() -> None:
     other = Recovery(KEY.kind, "", 0, "POST /order", at(20))
     facts = replace(shipping(fails=(10,), now=2 * HOUR), recoveries=(other,))
     assert Reason.MESSAGES_NOT_READ in told(facts)
+
+
+def test_a_release_is_about_the_trouble_that_it_names_whatever_clock_dated_it() -> None:
+    def released(since: str) -> Facts:
+        decision = Decision(at(9_000), DecisionKind.RELEASE, "ana", "read", (f"messages_not_read:{since}",))
+        return replace(shipping(fails=(10, 3000), works=(40,), now=2 * HOUR), decisions=(decision,))
+
+    earlier, later = (f"since {at(seconds):%Y-%m-%d %H:%M:%S}" for seconds in (10, 3000))
+    assert Reason.MESSAGES_NOT_READ in told(released(earlier))
+    for since in (later, ""):  # earlier versions named no time
+        assert Reason.MESSAGES_NOT_READ not in told(released(since))
 
 
 def test_the_next_instant_is_the_end_of_the_wait_that_counts() -> None:
