@@ -176,10 +176,11 @@ def _left_at(facts: Facts, line: Line) -> datetime:
     without = {oms_id for oms_id, held in parts_in_oms(facts).items() if held and line.id not in held}
     if of_parts.keys() - without:
         of_parts = {oms_id: at for oms_id, at in of_parts.items() if oms_id not in without}
+    news = [at for at in of_parts.values() if not _in_parcels_before(facts, line, at)]
     by_parcels = sent_more_at(facts, line.id)
-    if by_parcels > min(of_parts.values(), default=by_parcels):
+    if by_parcels > min(news, default=by_parcels):
         by_parcels = EPOCH  # the parcels of what a status reported before
-    return max([by_parcels, *(at for at in of_parts.values() if not _in_parcels_before(facts, line, at))])
+    return max([by_parcels, *news])
 
 
 def _in_parcels_before(facts: Facts, line: Line, at: datetime) -> bool:

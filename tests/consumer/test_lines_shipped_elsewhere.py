@@ -286,3 +286,14 @@ def test_the_report_of_another_order_of_the_oms_is_no_news_of_a_line_that_left_b
     mark(rig)
     tell(rig, 8, id=8)
     assert (rig.attention(), "shipped" in rig.effects()) == ([], True)
+
+
+def test_one_more_parcel_of_a_line_that_parcels_and_a_status_sent_is_news_of_it(rig: Rig) -> None:
+    rig.imported(lines=2)
+    mark(rig)
+    for number, line, status in (("T1", "1-A-1", 512), ("T2", "1-A-2", 8), ("T3", "1-A-1", 64)):
+        assert "shipped_elsewhere" in rig.attention()
+        items = [{"external_ref": line, "quantity": 1}]
+        parcel = {"tracking": number, "items": items, "dispatch_datetime": iso(rig.clock.now())}
+        tell(rig, status, new_shipments=[parcel])
+    assert details(rig) == {"quantity_exceeds_order": "1-A-1", "shipped_elsewhere": "1-A-1"}
