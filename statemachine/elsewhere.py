@@ -216,6 +216,13 @@ def _left_all_the_same(facts: Facts, snapshot: Snapshot) -> list[Line]:
     return lines
 
 
+def left_though_marked(facts: Facts) -> tuple[Line, ...]:
+    """Lines that somebody else marked shipped, and of which the OMS reported since that it sent them: before a person
+    settled the mark, or after that."""
+    read = facts.snapshot
+    return (*left_beside_mark(facts), *_left_all_the_same(facts, read)) if read else ()
+
+
 @asked_once
 def left_beside_mark(facts: Facts) -> tuple[Line, ...]:
     """Lines that somebody else marked shipped, and of which the OMS reported since that it sent them, or more of them.

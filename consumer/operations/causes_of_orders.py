@@ -32,7 +32,7 @@ from consumer.operations.causes_before_import import BEFORE_IMPORT, states_of_li
 from consumer.operations.deadline_causes import acceptance_due, shipping_due
 from consumer.operations.payments import workflow_in_words
 from statemachine.canceled_by_oms import NOT_OWED, lines_canceled_in, pieces_canceled
-from statemachine.elsewhere import left_beside_mark, sent_twice_at
+from statemachine.elsewhere import left_though_marked, sent_twice_at
 from statemachine.facts import (
     AFTER_SHIPPING,
     DEBIT,
@@ -87,7 +87,7 @@ def _shipped_elsewhere(case: Case) -> str:
         return joined((twice, f"in the OMS: {orders_in_oms(case.facts)}" if unfinished_parts(case.facts) else ""))
     if not lines and (is_confirmed_by_us(case.facts) or is_vouched(case.facts, *shown_lines(case.facts))):
         shown = "a person said that the goods left, and the OMS reports since that it works on them"
-    beside = f"{_sent_by_oms(case.facts)}" if any(line in left_beside_mark(case.facts) for line in lines) else ""
+    beside = f"{_sent_by_oms(case.facts)}" if any(line in left_though_marked(case.facts) for line in lines) else ""
     return joined((shown, which + (f", and {beside}" if beside else ""), f"in the OMS: {orders_in_oms(case.facts)}"))
 
 

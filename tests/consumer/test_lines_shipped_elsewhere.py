@@ -98,6 +98,7 @@ def test_a_line_that_leaves_after_a_settle_is_told_until_another_settle(rig: Rig
     decide(rig, DecisionKind.SETTLE, "shipped_elsewhere")
     parcel_of_both(rig)
     assert details(rig) == {"shipped_elsewhere": "1-A-1"}
+    assert "the OMS reported since that it sent the goods under T1, so perhaps two parcels left" in cause(rig)
     rig.poll(600)
     rig.work()
     assert (rig.state(), details(rig)) == ("shipped", {"shipped_elsewhere": "1-A-1"})
