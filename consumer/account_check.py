@@ -16,7 +16,7 @@ from adapters.ports import Clock
 from adapters.remotes.mirakl_account import MiraklAccount, Platform
 from adapters.store import audit as audit_rows
 from adapters.store import budgets as budget_rows
-from adapters.store import orders as order_rows
+from adapters.store import order_lists
 from adapters.store import shops as shop_rows
 from adapters.store.budgets import BudgetWindow
 from adapters.store.shops import WRONG_ACCOUNT
@@ -176,7 +176,7 @@ def _platform(client: MiraklAccount) -> tuple[Platform | None, list[Finding]]:
 def _workflows_of_orders(store: Store, shop: str) -> dict[str, str]:
     """The payment workflows of the shop's newest orders, each with an order that has it."""
     shown: dict[str, str] = {}
-    for row in order_rows.latest(store, shop=shop, limit=_NEWEST_ORDERS):
+    for row in order_lists.latest(store, shop=shop, limit=_NEWEST_ORDERS):
         if row.facts.snapshot is not None and row.facts.snapshot.workflow:
             shown.setdefault(row.facts.snapshot.workflow, row.order_id)
     return shown

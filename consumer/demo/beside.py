@@ -12,7 +12,7 @@ from rich.console import Console
 from adapters.errors import ConfigError
 from adapters.simulators.orders import MARKETPLACES
 from adapters.simulators.serve import SimulatedWorld
-from adapters.store import orders as order_rows
+from adapters.store import order_lists
 from consumer import config
 from consumer.config import Settings
 from consumer.demo.desk import desk_of
@@ -39,7 +39,7 @@ def play_beside(
     with ExitStack() as stack:
         store = open_store(settings)
         stack.callback(store.close)
-        if order_rows.latest(store, limit=1):
+        if order_lists.latest(store, limit=1):
             raise ConfigError("the database holds orders already; the simulators play for an empty one")
         world = SimulatedWorld.start(
             orders,

@@ -18,7 +18,7 @@ from adapters.simulators.publisher import OmsPublisher
 from adapters.simulators.serve import SimulatedWorld
 from adapters.simulators.stories import STORIES
 from adapters.simulators.story import Story
-from adapters.store import orders as order_rows
+from adapters.store import order_lists
 from adapters.store.engine import without_password
 from consumer import config
 from consumer.config import TopicsTable
@@ -77,7 +77,7 @@ def full_demo(
         store = open_store(config.load(path))
         stack.callback(store.close)
         store.migrate()
-        if order_rows.latest(store, limit=1):
+        if order_lists.latest(store, limit=1):
             raise ConfigError("the database of --postgres-at holds orders already; give the demo an empty one")
         fleet = Fleet(path, folder)
         stack.callback(fleet.stop)

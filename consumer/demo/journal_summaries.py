@@ -4,7 +4,7 @@ from collections.abc import Collection, Mapping
 
 from adapters.simulators.audit import JournalSummary
 from adapters.store import journal as journal_rows
-from adapters.store import orders as order_rows
+from adapters.store import order_lists
 from adapters.store.transaction import Store
 from consumer.retry import TryResult
 from statemachine.commands import CommandKey
@@ -23,7 +23,7 @@ def journal_summaries(
     journal only says that the command was claimed.
     """
     found = {}
-    for order in order_rows.latest(store, limit=None):
+    for order in order_lists.latest(store, limit=None):
         summary = JournalSummary(
             order.state,
             listed=frozenset(shown.get((order.shop, order.order_id), ())),

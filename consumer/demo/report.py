@@ -20,6 +20,7 @@ from rich.table import Table
 from adapters.simulators.audit import audit
 from adapters.simulators.serve import SimulatedWorld
 from adapters.simulators.stage import Life
+from adapters.store import order_lists
 from adapters.store import orders as order_rows
 from adapters.store.counts import stored_counts
 from adapters.store.transaction import Store
@@ -194,7 +195,7 @@ def _print_result(console: Console, world: SimulatedWorld, store: Store, outcome
     lives = world.world.lives
     console.print(_effects(world))
     console.print("States: " + _counted(order_rows.states(store).values()), soft_wrap=True)
-    in_need = order_rows.latest(store, attention=True, limit=None)
+    in_need = order_lists.latest(store, attention=True, limit=None)
     if in_need:
         reasons = [one.reason for order in in_need for one in order.attention]
         console.print("For a person: " + _counted(reasons), soft_wrap=True)

@@ -12,7 +12,7 @@ from functools import partial
 from typing import Any, Final
 
 from adapters.store import names as name_rows
-from adapters.store import orders as order_rows
+from adapters.store import order_lists
 from adapters.store.orders import OrderRow
 from adapters.store.transaction import Store
 from consumer.names import unnamed
@@ -104,7 +104,7 @@ def _most_urgent(store: Store, wanted: Wanted, limit: int | None) -> list[OrderR
     """The most urgent of the orders that need a person, and all whose urgency is not stored: those are few, but in the
     first minute after an update. The second statement finds what is stored between the two."""
     rows = partial(
-        order_rows.latest,
+        order_lists.latest,
         store,
         shop=wanted.shop,
         states=sorted(wanted.states),
@@ -118,7 +118,7 @@ def _rows(store: Store, wanted: Wanted, now: datetime, limit: int | None) -> lis
     """The orders that the store finds, the last changed first."""
     in_state = None if wanted.older_than is None or wanted.for_a_person else now - wanted.older_than
     rows = partial(
-        order_rows.latest,
+        order_lists.latest,
         store,
         shop=wanted.shop,
         states=sorted(wanted.states),

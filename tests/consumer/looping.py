@@ -11,7 +11,7 @@ from adapters.errors import Unreadable, UnreadableReason
 from adapters.log.embedded import EmbeddedLog
 from adapters.ports import NewRecord, Partition, PartitionOffsets, Record
 from adapters.store import journal as journal_rows
-from adapters.store import orders as order_rows
+from adapters.store import order_lists
 from adapters.store import progress as progress_rows
 from adapters.store import schema as s
 from adapters.store.dead_letters import DeadLetter
@@ -91,7 +91,7 @@ class World(Hooks):
         return sum(iter(lambda: self.consumer.turn(0), 0))
 
     def orders_now(self) -> list[OrderRow]:
-        return sorted(order_rows.latest(self.store), key=lambda order: order.order_id)
+        return sorted(order_lists.latest(self.store), key=lambda order: order.order_id)
 
     def journal(self) -> list[tuple[str, int]]:
         return [

@@ -14,6 +14,7 @@ from adapters.messages.cloudevents import record_of
 from adapters.messages.oms_events import oms_event
 from adapters.simulators.orders import COMPANIES
 from adapters.store import dead_letters as dead_letter_rows
+from adapters.store import order_lists
 from adapters.store import orders as order_rows
 from adapters.store import schema as s
 from adapters.store.commands import NEVER
@@ -173,7 +174,7 @@ def test_an_order_that_can_be_planned_again_goes_on(
 
 def test_a_quarantined_order_can_be_looked_at_and_not_decided_about(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
     damage(rig, "unreadable", monkeypatch)
-    assert [row.order_id for row in order_rows.latest(rig.store)] == ["3-A", "2-A", "1-A"]
+    assert [row.order_id for row in order_lists.latest(rig.store)] == ["3-A", "2-A", "1-A"]
     assert rig.attention("2-A") == ["quarantined"], "also before anything tried to plan it"
     a_replan(rig)
     with pytest.raises(BrokenOrders, match="alpha/2-A"), rig.store.transaction() as tx:

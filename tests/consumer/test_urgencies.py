@@ -6,7 +6,7 @@ import pytest
 import sqlalchemy as sa
 
 from adapters.errors import Fenced
-from adapters.store import orders as order_rows
+from adapters.store import order_lists
 from consumer import urgencies
 from consumer.operations.listing import Sort, Wanted, find_orders, listed
 from consumer.urgencies import Urgencies
@@ -37,7 +37,7 @@ def found(rig: Rig, limit: int | None = None, **wanted: object) -> list[str]:
 
 
 def without_urgency(rig: Rig) -> list[str]:
-    return sorted(row.order_id for row in order_rows.latest(rig.store, urgency=False))
+    return sorted(row.order_id for row in order_lists.latest(rig.store, urgency=False))
 
 
 def three_in_need(rig: Rig) -> None:

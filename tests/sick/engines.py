@@ -12,6 +12,7 @@ from pathlib import Path
 import psycopg
 from psycopg import sql
 
+from adapters.store import order_lists
 from adapters.store import orders as order_rows
 from tests.sick.proxy import Manner
 from tests.sick.service import OURS, Service
@@ -101,7 +102,7 @@ def _locked_order(service: Service) -> None:
 def _locked_shop(service: Service) -> None:
     """Lock all orders of alpha. Then records about them arrive in most partitions."""
     _holding("SELECT id FROM orders WHERE shop = 'alpha' FOR UPDATE")(service)
-    for row in order_rows.latest(service.store, shop="alpha", states=["shipped"], limit=LOCKED_CHANGES):
+    for row in order_lists.latest(service.store, shop="alpha", states=["shipped"], limit=LOCKED_CHANGES):
         service.simulated.mirakl["alpha"].mark_received(row.order_id)
 
 

@@ -17,6 +17,7 @@ from adapters.messages.cloudevents import record_of
 from adapters.messages.oms_events import oms_event
 from adapters.simulators.orders import COMPANIES
 from adapters.store import dead_letters as dead_letter_rows
+from adapters.store import order_lists
 from adapters.store import orders as order_rows
 from adapters.store.dead_letters import QUARANTINED, RECORD_UNREADABLE, SET_ASIDE, StoredDeadLetter
 from consumer.config import TopicsTable
@@ -105,7 +106,7 @@ def _long_tracking(service: Service) -> None:
 
 def _reused_id(service: Service) -> None:
     """Publish two events of the OMS with one id, about two orders."""
-    known = order_rows.latest(service.store, shop="alpha", states=["shipped"], limit=2)
+    known = order_lists.latest(service.store, shop="alpha", states=["shipped"], limit=2)
     body = {"id": 1, "status": 1, "ref": "1", "external_ref": ""}
     with _producer(service) as producer:
         for row in known:
@@ -161,7 +162,7 @@ class _BrokenRow:
         self._order_id, self._facts = "", ""
 
     def begin(self, service: Service) -> None:
-        row = next(one for one in order_rows.latest(service.store, shop="alpha", states=["shipped"]))
+        row = next(one for one in order_lists.latest(service.store, shop="alpha", states=["shipped"]))
         self._order_id = row.order_id
         with service.database() as connection:
             found = connection.execute("SELECT facts FROM orders WHERE id = %s", (row.key,)).fetchone()

@@ -19,7 +19,7 @@ from adapters.errors import LogUnavailable, StoreUnavailable
 from adapters.log.kafka_client import METADATA_SECONDS
 from adapters.log.kafka_reader import KafkaReader
 from adapters.ports import Partition
-from adapters.store import orders as order_rows
+from adapters.store import order_lists
 from adapters.store import schema as s
 from consumer import loop
 from statemachine.facts import RESTORED, Attempt
@@ -230,7 +230,7 @@ def test_only_partitions_with_a_mismatch_stop_until_they_are_reset(
     for topic in {one.topic for one in wrong}:
         fleet.reset(next(base for base, name in fleet.topics.items() if name == topic))
     restored = Attempt("import_order", RESTORED)
-    orders = [order for order in order_rows.latest(fleet.store, shop=fleet.shop) if order.state != "shipped"]
+    orders = [order for order in order_lists.latest(fleet.store, shop=fleet.shop) if order.state != "shipped"]
     assert orders
     assert all(restored in order.facts.attempts for order in orders)
     wait(lambda: member.mismatches == {}, "the reset is noticed")

@@ -22,7 +22,7 @@ from adapters.simulators.serve import Server, serve, utc_now
 from adapters.store import commands as command_rows
 from adapters.store import cursors as cursor_rows
 from adapters.store import dead_letters as dead_letter_rows
-from adapters.store import orders as order_rows
+from adapters.store import order_lists
 from adapters.store import snapshots as snapshot_rows
 from consumer import config
 from consumer.bootstrap import build
@@ -103,7 +103,7 @@ class Place:
             pass
 
     def orders(self) -> dict[str, Any]:
-        return {order.order_id: order for order in order_rows.latest(self.store, limit=1000)}
+        return {order.order_id: order for order in order_lists.latest(self.store, limit=1000)}
 
 
 @contextmanager

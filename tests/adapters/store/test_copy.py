@@ -18,10 +18,9 @@ from adapters.errors import ConfigError, StoreUnavailable
 from adapters.ports import NewRecord
 from adapters.store import audit as audit_rows
 from adapters.store import dead_letters as dead_letter_rows
-from adapters.store import engine
+from adapters.store import engine, order_lists
 from adapters.store import journal as journal_rows
 from adapters.store import leases as lease_rows
-from adapters.store import orders as order_rows
 from adapters.store import schema as s
 from adapters.store.copy import COPIED, NOT_COPIED, CopyRefused, copy_to_postgresql
 from adapters.store.dead_letters import DeadLetter
@@ -228,7 +227,7 @@ def test_every_row_is_copied_as_it_is(rig: Rig, target: Store) -> None:
     assert copied["dead_letters"] == 1
     for name in NOT_COPIED - {"schema_versions"}:  # the target's own migrations wrote it
         assert rows(target, s.metadata.tables[name]) == []
-    for order in order_rows.latest(target):
+    for order in order_lists.latest(target):
         assert differences(order, journal_rows.of_order(target, order.key)) == []
 
 
@@ -267,7 +266,7 @@ def test_the_service_goes_on_with_the_copy(rig: Rig, target: Store, copy: Copy) 
             assert ids[: len(copied[table.name])] == [row[0] for row in copied[table.name]], table.name
     for name in ("orders", "journal", "commands", "audit", "dead_letters"):
         assert len(rows(target, s.metadata.tables[name])) > len(copied[name]), name
-    for order in order_rows.latest(target):
+    for order in order_lists.latest(target):
         assert differences(order, journal_rows.of_order(target, order.key)) == []
 
 

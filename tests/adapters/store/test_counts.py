@@ -4,6 +4,7 @@ from dataclasses import replace
 
 from adapters.ports import NewRecord
 from adapters.store import dead_letters as dead_letter_rows
+from adapters.store import order_lists
 from adapters.store import orders as order_rows
 from adapters.store import outbox as outbox_rows
 from adapters.store.counts import StoredCounts, Waiting, stored_counts, unconfigured
@@ -44,8 +45,8 @@ def test_what_waits_is_counted_with_its_oldest(desk: Desk) -> None:
     }
     assert counts.dead_letters == {("topic", "not_json"): 1}
     assert counts.outbox == {"transitions": Waiting(2, later(3))}
-    assert [order.order_id for order in order_rows.latest(desk.store, attention=True)] == ["O-2", "O-1"]
-    assert [order.order_id for order in order_rows.latest(desk.store, shop="alpha", states=["canceled"])] == ["O-4"]
+    assert [order.order_id for order in order_lists.latest(desk.store, attention=True)] == ["O-2", "O-1"]
+    assert [order.order_id for order in order_lists.latest(desk.store, shop="alpha", states=["canceled"])] == ["O-4"]
 
 
 def test_a_call_that_keeps_failing_counts_from_the_moment_it_became_due(desk: Desk) -> None:

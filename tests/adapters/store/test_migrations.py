@@ -12,8 +12,7 @@ from alembic.script import ScriptDirectory
 from adapters.errors import ConfigError
 from adapters.ports import Partition
 from adapters.store import leases as lease_rows
-from adapters.store import migrating, urgencies
-from adapters.store import orders as order_rows
+from adapters.store import migrating, order_lists, urgencies
 from adapters.store import progress as progress_rows
 from adapters.store import schema as s
 from adapters.store.progress import Progress
@@ -266,10 +265,10 @@ def test_0023_lists_the_orders_that_older_code_writes_before_and_after_it(url: s
         with store.writing() as connection:
             connection.exec_driver_sql(insertion.format(order_id))
         store.migrate()
-    assert [row.order_id for row in order_rows.latest(store, urgency=False)] == ["O-2", "O-1"]
+    assert [row.order_id for row in order_lists.latest(store, urgency=False)] == ["O-2", "O-1"]
     found = urgencies.read(store, urgencies.keys(store, also_stored=False))
     with store.transaction() as tx:
         assert urgencies.store_urgency(tx, [(one, Urgency.NOW) for one in found]) == 2
-    assert order_rows.latest(store, urgency=False) == []
-    assert [row.order_id for row in order_rows.latest(store, urgency=True)] == ["O-1", "O-2"]
+    assert order_lists.latest(store, urgency=False) == []
+    assert [row.order_id for row in order_lists.latest(store, urgency=True)] == ["O-1", "O-2"]
     store.close()

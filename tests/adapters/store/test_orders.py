@@ -7,7 +7,7 @@ import pytest
 import sqlalchemy as sa
 
 from adapters.errors import StoreUnavailable
-from adapters.store import forgetting
+from adapters.store import forgetting, order_lists
 from adapters.store import journal as journal_rows
 from adapters.store import orders as order_rows
 from adapters.store.attention_json import attention_from_json, attention_to_json
@@ -44,7 +44,7 @@ def test_a_row_written_under_our_lock_is_an_error(store: Store) -> None:
         order_rows.save(tx, [OrderChange(replace(row, version=1), 0)])
     with pytest.raises(StoreUnavailable), store.transaction() as tx:
         order_rows.save(tx, [OrderChange(replace(other, version=1), 0), OrderChange(replace(row, version=2), 0)])
-    assert {order.order_id: order.version for order in order_rows.latest(store)} == {"O-1": 1, "O-2": 0}
+    assert {order.order_id: order.version for order in order_lists.latest(store)} == {"O-1": 1, "O-2": 0}
 
 
 def test_writers_of_two_processes_lose_no_update(open_store: OpenStore) -> None:
@@ -67,7 +67,7 @@ def test_writers_of_two_processes_lose_no_update(open_store: OpenStore) -> None:
     for thread in threads:
         thread.join()
     assert failed == []
-    assert [order.version for order in order_rows.latest(each[0])] == [100]
+    assert [order.version for order in order_lists.latest(each[0])] == [100]
 
 
 @on_postgresql
@@ -108,7 +108,7 @@ def test_an_order_is_read_as_it_was_saved(store: Store) -> None:
             wake_at=later(3),
         )
         order_rows.save(tx, [OrderChange(row, 0)])
-    assert order_rows.latest(store) == [row]
+    assert order_lists.latest(store) == [row]
     assert order_rows.find(store, "O-1", "alpha") == [row]
     assert order_rows.find(store, "O-1", "beta") == []
 

@@ -10,7 +10,7 @@ import sqlalchemy as sa
 
 from adapters.errors import Cause, StoreUnavailable
 from adapters.ports import Partition, PartitionOffsets
-from adapters.store import engine
+from adapters.store import engine, order_lists
 from adapters.store import orders as order_rows
 from adapters.store import progress as progress_rows
 from adapters.store import schema as s
@@ -37,8 +37,8 @@ def test_a_transaction_is_committed_whole_or_not_at_all(store: Store) -> None:
 def test_other_connections_see_nothing_before_the_commit(store: Store) -> None:
     with store.transaction() as tx:
         order_rows.lock(tx, [("alpha", "O-1")], NOW)
-        assert order_rows.latest(store) == []  # reads on a connection of its own
-    assert [order.order_id for order in order_rows.latest(store)] == ["O-1"]
+        assert order_lists.latest(store) == []  # reads on a connection of its own
+    assert [order.order_id for order in order_lists.latest(store)] == ["O-1"]
 
 
 def test_all_statements_of_a_read_see_the_same_moment(store: Store) -> None:
@@ -105,10 +105,10 @@ def test_a_locked_store_is_unavailable_and_then_works_again(tmp_path: Path) -> N
     with locked_by_another(tmp_path):
         with pytest.raises(StoreUnavailable), store.transaction() as tx:
             order_rows.lock(tx, [("alpha", "O-1")], NOW)
-        assert order_rows.latest(store) == []  # a lock of a writer does not stop readers
+        assert order_lists.latest(store) == []  # a lock of a writer does not stop readers
     with store.transaction() as tx:
         order_rows.lock(tx, [("alpha", "O-1")], NOW)
-    assert len(order_rows.latest(store)) == 1
+    assert len(order_lists.latest(store)) == 1
     store.close()
 
 
@@ -117,4 +117,4 @@ def test_a_store_whose_folder_is_missing_is_unavailable(tmp_path: Path) -> None:
     with pytest.raises(StoreUnavailable), store.transaction():
         pass
     with pytest.raises(StoreUnavailable):
-        order_rows.latest(store)
+        order_lists.latest(store)

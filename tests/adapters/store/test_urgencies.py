@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
+from adapters.store import order_lists, urgencies
 from adapters.store import orders as order_rows
-from adapters.store import urgencies
 from adapters.store.orders import OrderChange, OrderRow
 from adapters.store.quarantine import quarantine
 from adapters.store.transaction import Store
@@ -69,16 +69,16 @@ def test_the_store_sorts_by_urgency_then_by_the_deadline_then_by_how_long_it_is_
     rows = in_need(store, *orders)
     others = in_need(store, {}, dict(attention=(), urgency=None), shop="beta")
     expected = sorted(rows, key=place)
-    assert order_rows.latest(store, shop="alpha", urgency=True, limit=30) == expected[:30]
-    assert order_rows.latest(store, shop="alpha", urgency=True, limit=None) == expected
-    assert order_rows.latest(store, shop="beta", urgency=True) == others[:1], "the other one needs nobody"
-    assert order_rows.latest(store, urgency=False) == []
+    assert order_lists.latest(store, shop="alpha", urgency=True, limit=30) == expected[:30]
+    assert order_lists.latest(store, shop="alpha", urgency=True, limit=None) == expected
+    assert order_lists.latest(store, shop="beta", urgency=True) == others[:1], "the other one needs nobody"
+    assert order_lists.latest(store, urgency=False) == []
 
 
 def test_an_order_whose_urgency_was_not_planned_is_among_those_without_one(store: Store) -> None:
     rows = in_need(store, dict(urgency=None), {})
-    assert order_rows.latest(store, urgency=False) == rows[:1]
-    assert order_rows.latest(store, urgency=True) == rows[1:]
+    assert order_lists.latest(store, urgency=False) == rows[:1]
+    assert order_lists.latest(store, urgency=True) == rows[1:]
 
 
 def test_a_quarantined_order_has_its_place_and_keeps_its_deadline(store: Store) -> None:
@@ -86,7 +86,7 @@ def test_a_quarantined_order_has_its_place_and_keeps_its_deadline(store: Store) 
     in_need(store, dict(attention=(), urgency=None, deadline=due), dict(urgency=Urgency.WAITS))
     with store.transaction() as tx:
         quarantine(tx, {("alpha", "O-0"): "KeyError"}, later(5))
-    first, second = order_rows.latest(store, urgency=True)
+    first, second = order_lists.latest(store, urgency=True)
     assert (first.order_id, first.urgency, first.deadline) == ("O-0", Urgency.BY_DEADLINE, due)
     assert second.order_id == "O-1"
     sql(store, "UPDATE orders SET facts = '[' WHERE order_id = 'O-0'")
@@ -107,9 +107,9 @@ WRITES = {
 def test_a_row_that_older_code_wrote_is_among_those_without_an_urgency(store: Store, write: str) -> None:
     in_need(store, {}, {})
     sql(store, f"UPDATE orders SET {write} WHERE order_id = 'O-1'")
-    (row,) = order_rows.latest(store, urgency=False)
+    (row,) = order_lists.latest(store, urgency=False)
     assert (row.order_id, row.urgency) == ("O-1", None)
-    assert ids(order_rows.latest(store, urgency=True)) == ["O-0"]
+    assert ids(order_lists.latest(store, urgency=True)) == ["O-0"]
     assert urgencies.keys(store, also_stored=False) == [row.key]
     assert len(urgencies.keys(store, also_stored=True)) == 2
 
@@ -121,7 +121,7 @@ def test_the_urgency_of_an_order_that_was_written_meanwhile_is_left_for_later(st
     sql(store, f"UPDATE orders SET {WRITES['a quarantine']} WHERE order_id = 'O-1'")
     with store.transaction() as tx:
         assert urgencies.store_urgency(tx, [(one, Urgency.WAITS) for one in found]) == 1
-    assert ids(order_rows.latest(store, urgency=True)) == ["O-2"]
+    assert ids(order_lists.latest(store, urgency=True)) == ["O-2"]
 
 
 @on_postgresql
@@ -133,7 +133,7 @@ def test_an_order_that_another_transaction_holds_is_not_waited_for(open_store: O
         order_rows.lock_only(held, [rows[0].key])
         with ours.transaction() as tx:
             assert urgencies.store_urgency(tx, [(one, Urgency.NOW) for one in found]) == 1
-    assert ids(order_rows.latest(ours, urgency=True)) == ["O-1"]
+    assert ids(order_lists.latest(ours, urgency=True)) == ["O-1"]
 
 
 def test_the_urgency_of_an_order_that_this_version_cannot_read_is_not_overwritten(store: Store) -> None:

@@ -1,0 +1,84 @@
+"""The list of orders: which of them it has, in which order, and what a page of it reads."""
+
+from collections.abc import Collection, Sequence
+from datetime import datetime
+from typing import Any
+
+import sqlalchemy as sa
+
+from adapters.store import bulk, names
+from adapters.store import schema as s
+from adapters.store.orders import OrderRow, shown
+from adapters.store.transaction import Store
+
+
+def latest(
+    store: Store,
+    *,
+    shop: str | None = None,
+    states: Sequence[str] = (),
+    attention: bool = False,
+    text: str = "",
+    newest: int | None = None,
+    keys: Collection[int] | None = None,
+    changed_after: datetime | None = None,
+    entered_before: datetime | None = None,
+    after: tuple[datetime, int] | None = None,
+    urgency: bool | None = None,
+    limit: int | None = 100,
+) -> list[OrderRow]:
+    """Return orders, the last changed first. `attention`: only orders that need a person. `limit` None: no limit.
+
+    `after`: only orders behind the one with this `updated_at` and key in this list: they changed before it.
+    `urgency` True: only orders whose urgency is stored, the most urgent first (`by_urgency`). False: only orders that
+    need a person, and whose urgency is not stored, because older code wrote them.
+    `text`: only orders with a stored name that it finds (names.py); fast only if many have it, or with `newest`: then
+    only the first so many orders of the list are looked at. `keys`: only these.
+    """
+    c = s.orders.c
+    where: list[sa.ColumnElement[bool]] = []
+    if urgency is not None:
+        where.append(s.has_urgency(c) if urgency else s.lacks_urgency(c))
+    if shop:
+        where.append(c.shop == shop)
+    if states:
+        where.append(c.state.in_(states))
+    if attention:
+        where.append(s.needs_attention(c))
+    if changed_after:
+        where.append(c.updated_at >= changed_after)
+    if entered_before:
+        where.append(c.entered_at <= entered_before)
+    if after:
+        at, key = after
+        where += [c.updated_at <= at, sa.or_(c.updated_at < at, c.id < key)]
+    if keys is not None:
+        where = [c.id.in_(_last_changed(where, limit, is_sqlite=store.is_sqlite))]
+    statement = sa.select(s.orders).where(*where).order_by(*(s.by_urgency(c) if urgency else _by_change(c)))
+    if text:
+        statement = _with_name(statement, text, newest, is_sqlite=store.is_sqlite)
+    with store.reading(by_index=urgency is not None) as connection:
+        return [shown(row) for row in connection.execute(statement.limit(limit), bulk.numbers(keys or ()))]
+
+
+def _by_change(c: Any) -> tuple[sa.ColumnElement[Any], ...]:
+    return (c.updated_at.desc(), c.id.desc())
+
+
+def _last_changed(where: Sequence[sa.ColumnElement[bool]], limit: int | None, *, is_sqlite: bool) -> sa.Select[Any]:
+    """The keys of those of `bulk.numbers` that changed last. Without OFFSET 0, PostgreSQL may read the list by change
+    until it has met enough of them."""
+    c = s.orders.c
+    mine = sa.select(c.id, c.updated_at).where(bulk.among(c.id, is_sqlite=is_sqlite), *where).offset(0).subquery()
+    return sa.select(mine.c.id).order_by(*_by_change(mine.c)).limit(limit)
+
+
+def _with_name(statement: sa.Select[Any], text: str, newest: int | None, *, is_sqlite: bool) -> sa.Select[Any]:
+    """Those orders of a list that have the name. Asked for each row in the order of the list: PostgreSQL would else
+    read all that have the name, and sort them."""
+    c: Any = s.orders.c
+    if newest is not None:
+        some = statement.limit(newest).subquery()
+        statement, c = sa.select(some).order_by(*_by_change(some.c)), some.c
+    found = sa.select(names.matches(text, is_sqlite=is_sqlite)).where(s.names.c.order_key == c.id)
+    return statement.where(found.scalar_subquery())
