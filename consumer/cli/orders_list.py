@@ -15,7 +15,7 @@ from consumer.cli.options import FILE, Config, Json, Limit
 from consumer.cli.output import at_most, fits, note, print_json, print_rows, span
 from consumer.cli.spans import instant_of, span_of
 from consumer.cli.watching import JsonLines, Screen
-from consumer.operations.listing import Listed, Sort, Wanted, find_orders, summary
+from consumer.operations.listing import Listed, Sort, Wanted, count_orders, find_orders, summary
 from consumer.operations.what_first import names_in_turn
 from statemachine.reasons import Reason
 from statemachine.states import State
@@ -119,15 +119,16 @@ def orders_list(
             return
         now = session.clock.now()
         wanted = wanted_at(now)
-        rows = find_orders(session.store, wanted, session.policies(), now, None if count else limit + 1)
-        if not (count or as_json):
+        if count:
+            how_many = count_orders(session.store, wanted, session.policies(), now)
+            print_json({"count": how_many}) if as_json else typer.echo(how_many)
+            return
+        rows = find_orders(session.store, wanted, session.policies(), now, limit + 1)
+        if not as_json:
             note_no_worker(session)
             note_unconfigured(session, (one.row.shop for one in rows))
-        if wanted.for_a_person and not (count or as_json):
+        if wanted.for_a_person and not as_json:
             note_paused_shops(session, shop)
-    if count:
-        print_json({"count": len(rows)}) if as_json else typer.echo(len(rows))
-        return
     shown = [summary(row) if as_json else _in_words(row, now, wanted.for_a_person) for row in rows]
     more = "--limit shows more"
     if by_change and len(rows) > limit:

@@ -1,10 +1,10 @@
-"""The list of orders: which orders, in which order, and what it shows of each.
+"""The list of orders: which orders and how many, in which order, and what it shows of each.
 
 The list of those that need a person is sorted by urgency, then by the deadline, then by how long the order needs a
 person. The store sorts it (schema.by_urgency), if nothing else is asked for that the store does not know.
 """
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
@@ -13,6 +13,7 @@ from typing import Any, Final
 
 from adapters.store import names as name_rows
 from adapters.store import order_lists
+from adapters.store.order_lists import Which
 from adapters.store.orders import OrderRow
 from adapters.store.transaction import Store
 from consumer.names import unnamed
@@ -59,6 +60,23 @@ class Wanted:
     def for_a_person(self) -> bool:
         return self.attention or bool(self.reasons)
 
+    @property
+    def store_decides(self) -> bool:
+        """Whether `which` is all of it, but for `text`. The rest needs an order's facts or reasons, and the policy."""
+        return not (self.reasons or self.deadline_within is not None or (self.older_than and self.for_a_person))
+
+    def which(self, now: datetime) -> Which:
+        """The part of it that columns of an order decide."""
+        in_state = None if self.older_than is None or self.for_a_person else now - self.older_than
+        return Which(
+            shop=self.shop,
+            states=sorted(self.states),
+            attention=self.for_a_person,
+            changed_after=self.changed_after,
+            entered_before=in_state,
+            after=self.after,
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class Listed:
@@ -75,16 +93,25 @@ def find_orders(
 ) -> list[Listed]:
     """At most `limit` orders, sorted as `wanted` says."""
     sort = wanted.sort or (Sort.URGENCY if wanted.for_a_person else Sort.UPDATED)
-    is_filtered = wanted.reasons or wanted.deadline_within or (wanted.older_than and wanted.for_a_person)
-    if sort is Sort.URGENCY and wanted.attention and not (is_filtered or wanted.text):
+    if sort is Sort.URGENCY and wanted.attention and wanted.store_decides and not wanted.text:
         rows = _most_urgent(store, wanted, limit)
     else:
-        at_once = sort is Sort.UPDATED and not is_filtered  # the store can limit
+        at_once = sort is Sort.UPDATED and wanted.store_decides  # the store can limit
         rows = _rows(store, wanted, now, limit if at_once else None)
     found = [listed(row, policies.get(row.shop, Policy()), wanted.reasons) for row in rows]
     found = [one for one in found if _is_wanted(one, wanted, now)]
     found.sort(key=_KEYS[sort])  # a stable sort: rows come with the last changed first
     return found[:limit]
+
+
+def count_orders(store: Store, wanted: Wanted, policies: Mapping[str, Policy], now: datetime) -> int:
+    """How many orders `find_orders` finds without a limit. The store counts them, unless the facts of each are needed
+    to decide whether it is wanted, or orders that older code wrote have the text in names that are not stored yet."""
+    if not wanted.store_decides or (wanted.text and any(_late(store, wanted.text))):
+        return len(find_orders(store, wanted, policies, now))
+    if wanted.text and name_rows.is_blank(wanted.text):
+        return 0
+    return order_lists.count(store, text=wanted.text, **wanted.which(now))
 
 
 def _rank(urgency: Urgency | None) -> int:
@@ -116,18 +143,7 @@ def _most_urgent(store: Store, wanted: Wanted, limit: int | None) -> list[OrderR
 
 def _rows(store: Store, wanted: Wanted, now: datetime, limit: int | None) -> list[OrderRow]:
     """The orders that the store finds, the last changed first."""
-    in_state = None if wanted.older_than is None or wanted.for_a_person else now - wanted.older_than
-    rows = partial(
-        order_lists.latest,
-        store,
-        shop=wanted.shop,
-        states=sorted(wanted.states),
-        attention=wanted.for_a_person,
-        changed_after=wanted.changed_after,
-        entered_before=in_state,
-        after=wanted.after,
-        limit=limit,
-    )
+    rows = partial(order_lists.latest, store, limit=limit, **wanted.which(now))
     if not wanted.text:
         return rows()
     found = rows(text=wanted.text, newest=NEWEST) if limit and not name_rows.is_blank(wanted.text) else []
@@ -135,11 +151,16 @@ def _rows(store: Store, wanted: Wanted, now: datetime, limit: int | None) -> lis
         keys = name_rows.find(store, wanted.text, MANY)
         # Many orders are read in the order of the list, up to the limit. Fewer are read by their keys.
         found = rows(text=wanted.text) if len(keys) == MANY else rows(keys=keys) if keys else []
-    late = [row.key for row, names in unnamed(store) if name_rows.holds(names, wanted.text)]
+    late = list(_late(store, wanted.text))
     for start in range(0, len(late), MANY):
         found += rows(keys=late[start : start + MANY])
-    found.sort(key=lambda row: (row.updated_at, row.key), reverse=True)
-    return found
+    once = {row.key: row for row in found}.values()  # also a stored name of a late order may have the text
+    return sorted(once, key=lambda row: (row.updated_at, row.key), reverse=True)
+
+
+def _late(store: Store, text: str) -> Iterator[int]:
+    """The keys of orders that have the text in their names, which are not stored yet."""
+    return (row.key for row, names in unnamed(store) if name_rows.holds(names, text))
 
 
 def _is_wanted(one: Listed, wanted: Wanted, now: datetime) -> bool:

@@ -1,7 +1,8 @@
 """No statement that runs all day reads a big table from end to end, or many more rows than its answer has."""
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Final
 
@@ -9,6 +10,7 @@ import pytest
 import sqlalchemy as sa
 
 from adapters.engines.postgres import Postgres
+from consumer.operations.listing import Wanted, count_orders
 from tests.bench.grown import SHOPS, grow, lives
 from tests.bench.hot import BIG, HOT, Ran, Scene, statements
 from tests.consumer.rig import Rig
@@ -22,6 +24,7 @@ READS_A_PAGE: Final = {"orders list --attention": 101}
 #: What reads the names of all orders on SQLite, which has no index for it: 100 bytes of each order.
 READS_NAMES: Final = ("orders list --text ORDER", "orders list --text SKU")
 TABLES: Final = frozenset(table.name for table in BIG)
+NEVER: Final = datetime(2020, 1, 1, tzinfo=UTC)  # no order of the store changed before
 #: Small in the test, and PostgreSQL reads a small table from end to end.
 SMALL_HERE: Final = "outbox"
 
@@ -107,6 +110,43 @@ def _steps(node: dict[str, Any]) -> Iterator[tuple[str, int]]:
         yield f"{node['Node Type']} {index} on {node['Relation Name']}", each * node["Actual Loops"]
     for child in node.get("Plans", ()):
         yield from _steps(child)
+
+
+#: Each count reads this index, and nothing else. A million orders have too many entries for a list of rows.
+COUNTED: Final[Mapping[str, Wanted]] = {
+    "": Wanted(),
+    "ix_orders_state": Wanted(shop="alpha", states=["shipping"], older_than=timedelta(hours=1)),
+    "ix_orders_attention": Wanted(shop="alpha", attention=True),
+    "ix_orders_updated_at": Wanted(changed_after=NEVER),
+}
+
+
+@pytest.mark.parametrize("index", COUNTED)
+def test_on_postgresql_a_count_reads_one_index(fresh: Scene, index: str) -> None:
+    with statements(fresh) as ran:
+        count_orders(fresh.rig.store, COUNTED[index], {}, fresh.rig.clock.now())
+    (one,) = ran_on_orders(ran)
+    (step, _), *others = _read(fresh, one)
+    assert step.startswith("Index Only Scan"), step
+    assert index in step
+    assert not others
+
+
+@pytest.mark.parametrize("index", COUNTED)
+def test_on_sqlite_a_count_reads_one_index(small: Callable[[], Scene], index: str) -> None:
+    scene = small()
+    with statements(scene) as ran:
+        count_orders(scene.rig.store, COUNTED[index], {}, scene.rig.clock.now())
+    (one,) = ran_on_orders(ran)
+    with scene.rig.store.engine.connect() as connection:
+        (step,) = [row[3] for row in connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {one.sql}", one.parameters)]
+    assert "INDEX" in step
+    assert index in step
+
+
+def ran_on_orders(ran: list[Ran]) -> list[Ran]:
+    """The statements without BEGIN and settings."""
+    return [one for one in ran if "FROM orders" in one.sql]
 
 
 @pytest.mark.parametrize("name", HOT)
