@@ -5,7 +5,7 @@ instant at which the plan changes. When that instant has passed, an event of the
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from typing import Final
@@ -66,9 +66,10 @@ def mirakl_deadline(facts: Facts, policy: Policy) -> tuple[DeadlineKind, datetim
     return next(((_KINDS[one], at) for one, at in reasons.items() if one in _KINDS), None)
 
 
-def acceptance_deadline(snapshot: Snapshot, policy: Policy) -> datetime:
-    """Until when Mirakl waits for the seller's decision. EPOCH: not known."""
-    return snapshot.accept_by if snapshot.accept_by > EPOCH else _after(snapshot.created_at, policy.accept_within)
+def acceptance_deadline(snapshot: Snapshot, policy: Policy, created_at: datetime | None = None) -> datetime:
+    """Until when Mirakl waits for the seller's decision. EPOCH: not known. `created_at` None: as Mirakl shows it."""
+    since = snapshot.created_at if created_at is None else created_at
+    return snapshot.accept_by if snapshot.accept_by > EPOCH else _after(since, policy.accept_within)
 
 
 def wakes_at(facts: Facts, policy: Policy) -> datetime | None:
@@ -101,7 +102,7 @@ def _found(facts: Facts, policy: Policy) -> Iterator[Deadline]:
         return
     created_at = _created_at(facts, snapshot)
     if snapshot.state == "WAITING_ACCEPTANCE" and not is_pending(facts, last_answer(facts, CommandKind.ACCEPT)):
-        accept_by = acceptance_deadline(replace(snapshot, created_at=created_at), policy)
+        accept_by = acceptance_deadline(snapshot, policy, created_at)
         yield from _before(Reason.ACCEPTANCE_DUE, created_at, accept_by, policy.accept_margin)
     if snapshot.state in DEBIT and not _is_debited_later(facts, snapshot):
         before = last_without(facts, PAYMENT)

@@ -115,6 +115,8 @@ def _may_still_be_sent(facts: Facts, snapshot: Snapshot, state: State, *, elsewh
 def sent_twice_at(facts: Facts) -> datetime:
     """When the OMS last reported that it sent goods of which somebody else had said that they left, and perhaps other
     goods are meant. EPOCH: never."""
+    if not facts.dispatches:  # of orders that are not sent yet; this saves time
+        return EPOCH
     return max(sent_beside_at(facts), _sent_beside_portal_at(facts))
 
 

@@ -19,7 +19,7 @@ def is_ended(facts: Facts, one: Attention) -> bool:
     Earlier versions did not name what stood. Such a settle covers all that was known then, and nothing newer. Other
     earlier versions wrote an id of a line as it is, also with a comma in it.
     """
-    if one.reason in _COMPARED:
+    if one.reason in _COMPARED or not facts.decisions:
         return False
     ends = [decision for decision in facts.decisions if decision.kind is _ended_by(one)]
     tokens = {one.token, read(one.token)}

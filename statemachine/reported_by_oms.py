@@ -74,6 +74,8 @@ def _stopped(facts: Facts) -> Iterator[Attention]:
     """The OMS's orders that wait for a person, by their newest status. Of two statuses with the same time the one that
     is no stop counts: it came later, or the next report shows the stop again. An order of which a dispatched status
     covers every line that is owed does not wait, even if its stop has a later time."""
+    if not facts.statuses:  # of orders that are not imported yet; this saves time
+        return
     in_order = sorted(facts.statuses, key=lambda one: (one.at, one.status not in _STOPPED, one.status))
     newest = {one.oms_id: one.status for one in in_order}
     owed = facts.snapshot.owed_lines if facts.snapshot else ()
