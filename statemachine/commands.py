@@ -187,6 +187,8 @@ def next_round(facts: Facts, need: Need) -> int:
 
 def obstacle(facts: Facts, need: Need) -> Obstacle | None:
     """Why the end of an earlier round keeps this need from being due. None: no end does."""
+    if not (facts.rejections or facts.given_up or facts.answers):  # no round has ended yet; this saves time
+        return None
     since = _reopened_at(facts, need)
     if any(no.round >= since for no in rejections_of(facts, need)):
         return Obstacle.REJECTED
