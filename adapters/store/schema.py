@@ -1,6 +1,7 @@
 """The tables and their constraints. Alembic's revisions in migrations/ create them; a test compares both.
 
-Each rule that must always hold is an index or a constraint here, so that no code can break it. A command's `state`:
+Each rule that must always hold is a constraint here, or an index (indexes.py), so that no code can break it. A
+command's `state`:
 
     open --claim--> leased --result--> done | rejected | gave_up
      |  ^             |
@@ -127,11 +128,6 @@ def by_urgency(c: sa.ColumnCollection[str, sa.Column[Any]]) -> tuple[sa.ColumnEl
     return (c["urgency"], c["deadline"].is_(None), c["deadline"], c["needs_since"], c["id"])
 
 
-def _partial(name: str, *columns: str | sa.TextClause, where: str, unique: bool = False) -> sa.Index:
-    """An index of the rows for which `where` holds. SQLAlchemy has an argument for each engine."""
-    return sa.Index(name, *columns, unique=unique, sqlite_where=sa.text(where), postgresql_where=sa.text(where))
-
-
 def _order_key() -> sa.Column[int]:
     return sa.Column("order_key", _ID, sa.ForeignKey("orders.id"), nullable=False)
 
@@ -175,26 +171,6 @@ orders = sa.Table(
     sa.Column("entered_at", Instant, nullable=False),  # into the present state
     sa.Column("updated_at", Instant, nullable=False),
     sa.UniqueConstraint("order_id", "shop"),  # order_id first: the index also serves a search by the id alone
-    sa.Index("ix_orders_state", "shop", "state", "entered_at"),
-    _partial("ix_orders_read_after", "shop", "read_after", where="read_after IS NOT NULL"),
-    _partial("ix_orders_wake_at", "wake_at", where="wake_at IS NOT NULL"),
-    _partial("ix_orders_planned_by", "shop", "planned_by", where="state NOT IN ('shipped', 'refused', 'canceled')"),
-    _partial("ix_orders_deadline", "shop", "deadline_kind", "deadline", where="deadline IS NOT NULL"),
-    _partial("ix_orders_attention", "shop", where="attention != '[]'"),
-    _partial(
-        "ix_orders_urgency",
-        "urgency",
-        sa.text("(deadline IS NULL)"),
-        "deadline",
-        "needs_since",
-        "id",
-        where="attention != '[]' AND urgency_of = CAST(version AS TEXT) || attention",
-    ),
-    _partial(
-        "ix_orders_no_urgency", "id", where="attention != '[]' AND urgency_of != CAST(version AS TEXT) || attention"
-    ),
-    sa.Index("ix_orders_updated_at", "updated_at", "id"),
-    _partial("ix_orders_unnamed", "id", where="named <> version"),
 )
 
 #: What people call an order: one row for each order, for `orders list --text` (names.py). The references of a customer
@@ -204,11 +180,6 @@ names = sa.Table(
     metadata,
     sa.Column("order_key", _ID, sa.ForeignKey("orders.id", ondelete="CASCADE"), primary_key=True, autoincrement=False),
     sa.Column("names", sa.Text, nullable=False),  # one a line, in lower case, and each again from each later word on
-    sa.Index(
-        "ix_names_words",
-        sa.text("array_to_tsvector(string_to_array(names, E'\\n'))"),
-        postgresql_using="gin",
-    ).ddl_if(dialect="postgresql"),
 )
 
 #: Each version of an order that Mirakl showed, byte for byte, compressed. Of orders that ended a while ago, those on
@@ -273,8 +244,6 @@ commands = sa.Table(
     sa.UniqueConstraint("order_key", "kind", "carries", "round"),
     sa.CheckConstraint("state IN ('open', 'leased', 'done', 'rejected', 'gave_up', 'obsolete')", name="state_is_known"),
     sa.CheckConstraint("(state = 'leased') = (lease_token IS NOT NULL)", name="leased_has_token"),
-    _partial("uq_commands_one_leased", "order_key", unique=True, where="state = 'leased'"),
-    _partial("ix_commands_lane", "shop", "kind", "next_at", "id", where="state IN ('open', 'leased')"),
 )
 
 #: Results of objectives that are not in `objective_totals` yet. Housekeeping moves them there. So no transaction of
@@ -402,7 +371,6 @@ dead_letters = sa.Table(
     sa.Column("state", OneOf(DeadLetterState), nullable=False),
     sa.UniqueConstraint("source", "reason", "digest"),
     sa.CheckConstraint("state IN ('open', 'replayed', 'discarded')", name="state_is_known"),
-    _partial("ix_dead_letters_open", "source", "reason", where="state = 'open'"),
 )
 
 #: At most one process at a time polls a shop, or relays the outbox. Each new holder has a higher token.
@@ -441,7 +409,6 @@ outbox = sa.Table(
     sa.Column("payload", sa.LargeBinary),
     sa.Column("headers", sa.Text, nullable=False),
     sa.Column("created_at", Instant, nullable=False),
-    sa.Index("ix_outbox_topic", "aggregatetype", "id"),
 )
 
 #: One row for each revision from 0008 on: the oldest code that may run on it (migrating.py).

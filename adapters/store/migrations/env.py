@@ -8,6 +8,7 @@ from alembic import context
 from alembic.runtime.migration import MigrationContext, MigrationInfo
 from alembic.script import Script
 
+from adapters.store import indexes  # noqa: F401 - of the tables
 from adapters.store.schema import metadata, schema_versions
 
 

@@ -13,6 +13,7 @@ from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 
 from adapters.store import cursors as cursor_rows
+from adapters.store import indexes
 from adapters.store import schema as s
 from adapters.store.bounds import LONGEST
 from adapters.store.cursors import Cursor
@@ -149,11 +150,11 @@ LONGEST_ENTRY = 2_704
 
 
 def indexed() -> dict[str, list[sa.Column[object]]]:
-    """The columns of every primary key, unique constraint and index."""
+    """The columns of every primary key, unique constraint and index, without the index of words (names.LONGEST)."""
     found: dict[str, list[sa.Column[object]]] = {}
     for table in s.metadata.sorted_tables:
         unique = [one for one in table.constraints if isinstance(one, sa.UniqueConstraint | sa.PrimaryKeyConstraint)]
-        for number, one in enumerate([*unique, *table.indexes]):
+        for number, one in enumerate([*unique, *table.indexes - {indexes.WORDS}]):
             found[f"{table.name} {one.name or number}"] = [each for each in one.columns if isinstance(each, sa.Column)]
     return found
 
