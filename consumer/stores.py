@@ -4,13 +4,15 @@ The module imports no client of a remote and no log, so that a command that only
 """
 
 from collections.abc import Collection
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
-from adapters.messages.transitions import OutboxTopics
 from adapters.store import engine
 from adapters.store.transaction import Store
 from consumer.config import Settings
 from consumer.secrets import store_password
+
+if TYPE_CHECKING:
+    from adapters.messages.transitions import OutboxTopics
 
 #: The consumer group of the embedded log; that of Kafka is a setting.
 GROUP: Final = "orderflow"
@@ -35,7 +37,9 @@ def group_of(settings: Settings) -> str:
     return GROUP if settings.log.kind == "embedded" else settings.kafka.group_id
 
 
-def outbox_of(settings: Settings) -> OutboxTopics | None:
+def outbox_of(settings: Settings) -> "OutboxTopics | None":
     """Return the topics to which the relay publishes. None with the embedded log, which no other process reads."""
+    from adapters.messages.transitions import OutboxTopics  # noqa: PLC0415 - a command that only reads needs none
+
     topics = settings.topics
     return None if settings.log.kind == "embedded" else OutboxTopics(topics.transitions, topics.dead_letters)

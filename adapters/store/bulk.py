@@ -9,6 +9,8 @@ lists the values.
 
 A statement is built once for each engine, and gets its values by name each time: building one takes longer than
 executing it. So what goes into a cache here are functions and tables of modules, never a lambda.
+
+The dialect of an engine is imported where it is used: a command on SQLite would wait for that of PostgreSQL.
 """
 
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -17,7 +19,6 @@ from functools import cache
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy.dialects import postgresql, sqlite
 
 from adapters.store.transaction import Transaction
 
@@ -30,7 +31,13 @@ def insert(tx: Transaction, table: sa.Table) -> Any:
 
 
 def _insert(table: sa.Table, *, is_sqlite: bool) -> Any:
-    return sqlite.insert(table) if is_sqlite else postgresql.insert(table)
+    if is_sqlite:
+        from sqlalchemy.dialects import sqlite  # noqa: PLC0415 - the module says why
+
+        return sqlite.insert(table)
+    from sqlalchemy.dialects import postgresql  # noqa: PLC0415 - as above
+
+    return postgresql.insert(table)
 
 
 def do_nothing(statement: Any) -> Any:
@@ -157,5 +164,5 @@ def _unnested(columns: Mapping[str, sa.Column[Any]]) -> Any:
 
 
 def _array(name: str, of: sa.types.TypeEngine[Any]) -> sa.ColumnElement[Any]:
-    array = postgresql.ARRAY(of)
+    array = sa.ARRAY(of)
     return sa.cast(sa.bindparam(name, type_=array), array)

@@ -16,7 +16,6 @@ from operator import attrgetter
 from typing import Any, Final
 
 import sqlalchemy as sa
-from sqlalchemy.dialects import postgresql
 
 from adapters.store import bulk
 from adapters.store import schema as s
@@ -225,7 +224,7 @@ def _claimable(*, is_sqlite: bool, takes: bool) -> sa.Select[Any]:
     if is_sqlite:
         return _of_lane(columns, {name: sa.bindparam(name, type_=kind) for name, kind in _VALUES.items()})
     texts = {name: sa.func.string_to_array(sa.bindparam(name, type_=sa.Text), _SEPARATOR) for name in _VALUES}
-    arrays = [sa.cast(texts[name], postgresql.ARRAY(kind)) for name, kind in _VALUES.items()]
+    arrays = [sa.cast(texts[name], sa.ARRAY(kind)) for name, kind in _VALUES.items()]
     values = [sa.column(name, kind) for name, kind in _VALUES.items()]
     lanes: Any = sa.func.unnest(*arrays).table_valued(*values).render_derived(name="lane")
     of_lane = _of_lane(columns, lanes.c)

@@ -10,7 +10,6 @@ from collections.abc import Collection, Iterable, Mapping
 from typing import Any, Final
 
 import sqlalchemy as sa
-from sqlalchemy.dialects import postgresql
 
 from adapters.messages.text import storable
 from adapters.store import bulk
@@ -121,6 +120,8 @@ def matches(text: str, *, is_sqlite: bool) -> sa.ColumnElement[bool]:
     names, plain = s.names.c.names, _plain(text)
     if is_sqlite:
         return sa.func.instr("\n" + names, f"\n{plain}") > 0
+    from sqlalchemy.dialects.postgresql import TSQUERY  # noqa: PLC0415 - a command on SQLite need not wait for it
+
     lines = sa.func.array_to_tsvector(sa.func.string_to_array(names, sa.literal_column(r"E'\n'")))
     quoted = plain.replace("\\", "\\\\").replace("'", "''")
-    return lines.op("@@", is_comparison=True)(sa.cast(f"'{quoted}':*", postgresql.TSQUERY))
+    return lines.op("@@", is_comparison=True)(sa.cast(f"'{quoted}':*", TSQUERY))

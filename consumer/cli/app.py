@@ -14,6 +14,7 @@ import typer.main
 from adapters.errors import Cause, OrderflowError, StoreUnavailable
 from consumer.cli.options import group
 from consumer.cli.output import BAD_ANSWER, BAD_USE, fail
+from consumer.garbage import collect_less_often_at_start, spare_what_is_imported
 from consumer.operations.errors import NotPossible
 
 EPILOG: Final = """\
@@ -140,6 +141,12 @@ class _Commands(typer.core.TyperGroup):
         return super().parse_args(ctx, args)
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        found = self._resolved(ctx, args)
+        spare_what_is_imported()
+        return found
+
+    def _resolved(self, ctx: Any, args: list[str]) -> Any:
+        """The name of the command, the command, and its arguments. All that it needs is imported then."""
         if (module := ONLY_READ.get(tuple(args[:2]))) is not None:
             return args[0], _alone(args[1], module), args[1:]
         name, command, rest = super().resolve_command(ctx, args)
@@ -213,5 +220,6 @@ def _every_command(
 
 def main() -> None:
     """The entry point of the executable `orderflow`."""
+    collect_less_often_at_start()
     os.umask(0o077)  # only this user may read what any command writes: stores, keys, logs, documents
     app(prog_name="orderflow")

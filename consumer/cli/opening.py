@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from adapters.errors import ConfigError
-from adapters.messages.transitions import OutboxTopics
 from adapters.ports import Clock
 from adapters.store.clock import StoreClock
 from adapters.store.engine import sqlite_file
@@ -67,7 +66,6 @@ class Session:
     clock: Clock
     user: str
     group_id: str  # the consumer group
-    outbox: OutboxTopics | None
     transport: Any = None
 
     def name_of(self, who: str | None) -> str:
@@ -93,7 +91,8 @@ class Session:
         """Make the writer that applies a person's decisions, the same as the service uses for its events."""
         from consumer.apply import OrderWriter  # noqa: PLC0415 - most commands only read
 
-        return OrderWriter(self.store, config.policies(self.settings), self.clock, outbox=self.outbox)
+        policies, outbox = config.policies(self.settings), stores.outbox_of(self.settings)
+        return OrderWriter(self.store, policies, self.clock, outbox=outbox)
 
 
 def config_option(file: Path) -> str:
@@ -129,7 +128,6 @@ def opened(context: typer.Context, file: Path) -> Iterator[Session]:
             clock=environment.clock,
             user=environment.user,
             group_id=stores.group_of(settings),
-            outbox=stores.outbox_of(settings),
             transport=environment.transport,
         )
     except UnknownOrder as error:
