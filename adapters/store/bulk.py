@@ -143,8 +143,16 @@ def among(column: sa.ColumnElement[Any], *, is_sqlite: bool) -> sa.ColumnElement
     return column == sa.any_(_array("_numbers", column.type))
 
 
+def among_many(column: sa.ColumnElement[Any], *, is_sqlite: bool) -> sa.ColumnElement[bool]:
+    """As `among`, to compare very many rows with very many numbers: PostgreSQL makes a hash of the numbers, where it
+    may go through all of them for each row of `among`."""
+    if is_sqlite:
+        return among(column, is_sqlite=True)
+    return column.in_(sa.select(sa.func.unnest(_array("_numbers", column.type))))
+
+
 def numbers(values: Collection[int]) -> dict[str, list[int]]:
-    """The parameter of a statement with `among`."""
+    """The parameter of a statement with `among` or `among_many`."""
     return {"_numbers": sorted(values)}
 
 

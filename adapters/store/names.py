@@ -103,8 +103,8 @@ def is_blank(text: str) -> bool:
     return not _plain(text)
 
 
-def find(store: Store, text: str, limit: int) -> list[int]:
-    """Return the row keys of at most `limit` orders with a name that the text finds (`holds`)."""
+def find(store: Store, text: str, limit: int | None) -> list[int]:
+    """Return the row keys of at most `limit` orders with a name that the text finds (`holds`). None: of all."""
     if is_blank(text):
         return []
     statement = sa.select(s.names.c.order_key).where(matches(text, is_sqlite=store.is_sqlite)).limit(limit)
@@ -119,9 +119,15 @@ def matches(text: str, *, is_sqlite: bool) -> sa.ColumnElement[bool]:
     """
     names, plain = s.names.c.names, _plain(text)
     if is_sqlite:
-        return sa.func.instr("\n" + names, f"\n{plain}") > 0
+        return holds_line(text, is_sqlite=True)
     from sqlalchemy.dialects.postgresql import TSQUERY  # noqa: PLC0415 - a command on SQLite need not wait for it
 
     lines = sa.func.array_to_tsvector(sa.func.string_to_array(names, sa.literal_column(r"E'\n'")))
     quoted = plain.replace("\\", "\\\\").replace("'", "''")
     return lines.op("@@", is_comparison=True)(sa.cast(f"'{quoted}':*", TSQUERY))
+
+
+def holds_line(text: str, *, is_sqlite: bool) -> sa.ColumnElement[bool]:
+    """As `matches`, for rows that are read anyway, without the index: it takes a tenth of the time for each."""
+    find = sa.func.instr if is_sqlite else sa.func.strpos
+    return find("\n" + s.names.c.names, f"\n{_plain(text)}") > 0

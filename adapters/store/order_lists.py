@@ -37,15 +37,15 @@ def latest(
 
     `urgency` True: only orders whose urgency is stored, the most urgent first (`by_urgency`). False: only orders that
     need a person, and whose urgency is not stored, because older code wrote them.
-    `text`: only orders with a stored name that it finds (names.py); fast only if many have it, or with `newest`: then
-    only the first so many orders of the list are looked at. `keys`: only these.
+    `text`: only orders with a stored name that it finds (names.py); fast only if many have it, or with `newest`.
+    `keys`: only these. `newest`: of the list without `text` and `keys` only the first so many orders are looked at.
     """
     c = s.orders.c
     where = _where(which)
     if urgency is not None:
         where.append(s.has_urgency(c) if urgency else s.lacks_urgency(c))
     if keys is not None:
-        where = [c.id.in_(_last_changed(where, limit, is_sqlite=store.is_sqlite))]
+        where = [c.id.in_(_last_changed(where, newest, limit, is_sqlite=store.is_sqlite))]
     statement = sa.select(s.orders).where(*where).order_by(*(s.by_urgency(c) if urgency else _by_change(c)))
     if text:
         statement = _with_name(statement, text, newest, is_sqlite=store.is_sqlite)
@@ -90,20 +90,27 @@ def _by_change(c: Any) -> tuple[sa.ColumnElement[Any], ...]:
     return (c.updated_at.desc(), c.id.desc())
 
 
-def _last_changed(where: Sequence[sa.ColumnElement[bool]], limit: int | None, *, is_sqlite: bool) -> sa.Select[Any]:
-    """The keys of those of `bulk.numbers` that changed last. Without OFFSET 0, PostgreSQL may read the list by change
-    until it has met enough of them."""
+def _last_changed(
+    where: Sequence[sa.ColumnElement[bool]], newest: int | None, limit: int | None, *, is_sqlite: bool
+) -> sa.Select[Any]:
+    """The keys of those of `bulk.numbers` that changed last; with `newest` of the first so many orders of the list,
+    which an index gives. Without OFFSET 0, PostgreSQL may read the list by change until it has met enough of them."""
     c = s.orders.c
-    mine = sa.select(c.id, c.updated_at).where(bulk.among(c.id, is_sqlite=is_sqlite), *where).offset(0).subquery()
+    some = sa.select(c.id, c.updated_at).where(*where)
+    if newest is None:
+        mine = some.where(bulk.among(c.id, is_sqlite=is_sqlite)).offset(0).subquery()
+    else:
+        first = some.order_by(*_by_change(c)).limit(newest).subquery()
+        mine = sa.select(first).where(bulk.among_many(first.c.id, is_sqlite=is_sqlite)).offset(0).subquery()
     return sa.select(mine.c.id).order_by(*_by_change(mine.c)).limit(limit)
 
 
 def _with_name(statement: sa.Select[Any], text: str, newest: int | None, *, is_sqlite: bool) -> sa.Select[Any]:
     """Those orders of a list that have the name. Asked for each row in the order of the list: PostgreSQL would else
-    read all that have the name, and sort them."""
+    read all that have the name, and sort them. No index of names is asked for that."""
     c: Any = s.orders.c
     if newest is not None:
         some = statement.limit(newest).subquery()
         statement, c = sa.select(some).order_by(*_by_change(some.c)), some.c
-    found = sa.select(names.matches(text, is_sqlite=is_sqlite)).where(s.names.c.order_key == c.id)
+    found = sa.select(names.holds_line(text, is_sqlite=is_sqlite)).where(s.names.c.order_key == c.id)
     return statement.where(found.scalar_subquery())

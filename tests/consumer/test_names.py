@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import replace
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -203,11 +204,12 @@ def test_a_name_of_very_many_orders_is_listed_with_the_last_changed_first(
     some_by_facts = found(rig, sku), found(rig, sku, 2)
     expected = ([f"{number}-A" for number in (5, 4, 3, 2, 1, 0)], ["5-A", "4-A"])
     assert by_keys == some_by_facts == expected
-    for newest in (1, 2, 4):
-        for many in (3, 100):
-            monkeypatch.setattr(listing, "NEWEST", newest)
-            monkeypatch.setattr(listing, "MANY", many)
-            assert (found(rig, sku), found(rig, sku, 2)) == expected, (newest, many)
+    for newest, many, few, window in product((1, 2, 4), (3, 100), (1, 100), (1, 4)):
+        monkeypatch.setattr(listing, "NEWEST", newest)
+        monkeypatch.setattr(listing, "MANY", many)
+        monkeypatch.setattr(listing, "FEW", few)
+        monkeypatch.setattr(listing, "WINDOW", window)
+        assert (found(rig, sku), found(rig, sku, 2)) == expected, (newest, many, few, window)
     assert found(rig, " ", 2) == []
 
 

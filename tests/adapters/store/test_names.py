@@ -34,6 +34,12 @@ def finds(store: Store, text: str) -> bool:
     return bool(name_rows.find(store, text, 10))
 
 
+def finds_in_row(store: Store, text: str) -> bool:
+    found = sa.select(s.names.c.order_key).where(name_rows.holds_line(text, is_sqlite=store.is_sqlite))
+    with store.reading() as connection:
+        return connection.execute(found).first() is not None
+
+
 @pytest.mark.parametrize("text", ["9f-1234-A", "9F-12", "1234-a", " 1234", "RED  mug", "mug_5", "Éa", "50% o'", "\\x"])
 def test_a_name_is_found_by_how_it_or_a_word_of_it_begins(store: Store, text: str) -> None:
     names = ("9f-1234-A", "Red Mug_55", "éa", "50% O'Neill", r"\x & y")
@@ -62,7 +68,10 @@ def test_the_store_finds_what_python_finds(store: Store, names: list[str], more:
         tx.execute(sa.delete(s.names))
         name_rows.add(tx, {key: names})
         name_rows.add(tx, {key: more})
-    assert finds(store, text) == name_rows.holds([*names, *more], text)
+    expected = name_rows.holds([*names, *more], text)
+    assert finds(store, text) == expected
+    if not name_rows.is_blank(text):
+        assert finds_in_row(store, text) == expected, "without the index it finds the same"
 
 
 def test_names_are_added_and_never_lost(store: Store) -> None:

@@ -54,3 +54,15 @@ def test_the_store_counts_what_it_lists(store: Store) -> None:
         assert order_lists.count(store, text=text, **which) == len(listed), (text, which)
     assert order_lists.count(store) == 9
     assert order_lists.count(store, text="sku-1", shop="alpha") == 2
+
+
+def test_of_many_keys_those_are_read_that_are_among_the_first_of_the_list(store: Store) -> None:
+    filled(store)
+    listed = [row.key for row in order_lists.latest(store)]
+    some = [listed[0], listed[2], listed[5]]
+    for newest, limit, expected in ((6, 9, some), (5, 9, some[:2]), (6, 1, some[:1]), (1, 9, some[:1])):
+        found = order_lists.latest(store, keys=some, newest=newest, limit=limit)
+        assert [row.key for row in found] == expected, (newest, limit)
+    held = [row.key for row in order_lists.latest(store, attention=True)]
+    found = order_lists.latest(store, keys=held, newest=2, attention=True)
+    assert [row.key for row in found] == held[:2], "the first of the list that is asked for"
