@@ -75,17 +75,18 @@ class Claims:
         """Lease up to `most` commands, and add the fact that their calls were attempted (docs/rules.md 12, 13, 20).
 
         As many claims of one command would lease the same ones (tests/consumer/test_claims_agree.py). An order that
-        cannot be read or planned, or whose claim the store refuses, is quarantined. Raises StoreUnavailable.
+        cannot be read or planned, or whose claim the store refuses, is quarantined. Raises StoreUnavailable, and
+        whatever else the first transaction raises.
         """
         claims: list[Claim] = []
         short: set[Lane] = set()  # had less than was asked for: what is left of them waits, or is locked
         while len(claims) < most:
             try:
                 found, goes_on = self._claim_once(most - len(claims), short)
-            except StoreUnavailable:
+            except Exception:
                 if not claims:
                     raise
-                break  # what was claimed has to be called, or its leases would hold it
+                break  # what was claimed has to be called, or its leases would hold it. The next claim raises it again
             claims += found
             if not goes_on:
                 break

@@ -98,14 +98,19 @@ def of(number: int, shop: str, event: Event) -> Event:
     return replace(event, shop=shop, order_id=f"O-{number}", event_id=f"O-{number}:{event.event_id}")
 
 
-def make(rig: Rig, world: World) -> Claims:
-    """Make this world in the store, in place of what it holds. Returns the claims of a worker that has claimed
-    nothing yet."""
-    now = rig.clock.now()
+def empty(rig: Rig) -> None:
+    """Delete every order, and all that was stored with them."""
     with rig.store.transaction() as tx:
         for table in reversed(s.metadata.sorted_tables):
             if table.name not in _KEPT:
                 tx.execute(sa.delete(table))
+
+
+def make(rig: Rig, world: World) -> Claims:
+    """Make this world in the store, in place of what it holds. Returns the claims of a worker that has claimed
+    nothing yet."""
+    now = rig.clock.now()
+    empty(rig)
     rig.orders.apply([of(n, one.shop, event) for n, one in enumerate(world.orders) for event in DUE[one.kind]])
     with rig.store.transaction() as tx:
         for n, one in enumerate(world.orders):
@@ -206,8 +211,8 @@ def names(claims: Collection[Any]) -> list[tuple[str, str]]:
 
 
 @contextmanager
-def unavailable_after(rig: Rig, commits: int) -> Iterator[None]:
-    """After so many commits the store is unavailable."""
+def fails_after(rig: Rig, commits: int, error: Exception) -> Iterator[None]:
+    """After so many commits every statement raises this error."""
     left = [commits]
 
     def count(_connection: Any) -> None:
@@ -215,7 +220,7 @@ def unavailable_after(rig: Rig, commits: int) -> Iterator[None]:
 
     def refuse(*_: Any) -> None:
         if left[0] <= 0:
-            raise StoreUnavailable("gone")
+            raise error
 
     sa.event.listen(rig.store.engine, "commit", count)
     sa.event.listen(rig.store.engine, "before_cursor_execute", refuse)
@@ -224,10 +229,11 @@ def unavailable_after(rig: Rig, commits: int) -> Iterator[None]:
     sa.event.remove(rig.store.engine, "before_cursor_execute", refuse)
 
 
-def test_what_was_claimed_before_the_store_went_away_is_called(rig: Rig) -> None:
+@pytest.mark.parametrize("error", [StoreUnavailable("gone"), ValueError("a fault of our own")], ids=["gone", "fault"])
+def test_what_was_claimed_before_a_claim_failed_is_called(rig: Rig, error: Exception) -> None:
     """Its lease would hold it for 90 s."""
     claims = make(rig, World((ACCEPT, *IMPORTS)))
-    with unavailable_after(rig, 2):  # a look and a claim
+    with fails_after(rig, 2, error):  # a look and a claim
         assert len(claims.claim(4)) == 3
-        with pytest.raises(StoreUnavailable):
+        with pytest.raises(type(error)):
             claims.claim(1)
