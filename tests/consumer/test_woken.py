@@ -1,7 +1,8 @@
 """What hands an event on to the call wakes whoever waits for it: no step of the chain looks only when its time comes.
 
 Kafka hands a record to a poll that waits, and PostgreSQL hands the notice of an opened command to the process of a
-worker, whose idle threads it wakes. Here nobody looks by himself: the time for that is longer than any test.
+worker, whose idle threads it wakes. Here nobody looks by himself, but in the last test: the time for that is longer
+than any test.
 """
 
 import threading
@@ -24,7 +25,7 @@ from consumer.demo.settings import write_settings
 from consumer.service import Service
 from consumer.worker import Worker
 from tests.statemachine.lives import read, snapshot_event
-from tests.support import LONG, wait
+from tests.support import LONG, new_store, wait
 
 THREADS = 2
 
@@ -100,6 +101,20 @@ def test_an_idle_thread_comes_back_for_a_result_that_waits_for_a_lock(process: P
     with store.transaction() as tx:
         notices.opened(tx, 1)
     assert all(process.worker.looked() for _ in range(THREADS + 10)), "nobody woke it"
+
+
+def test_an_idle_thread_looks_now_and_then_though_nobody_wakes_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A call in back-off is due some time later, a person turns the effects on, and a notice can be lost."""
+    monkeypatch.setattr(consumer.service, "IDLE_SECONDS", 0.01)
+    store = new_store(tmp_path)
+    process = Process(tmp_path, store.engine.url.render_as_string())
+    try:
+        assert all(process.worker.looked() for _ in range(5 * THREADS))
+    finally:
+        process.service.stop()
+        store.close()
 
 
 def _listens(store: Store) -> bool:
