@@ -35,8 +35,6 @@ from tests.support import wait
 
 #: How long a rebalance, a fetch or a recovery may take on a busy machine, where a test says nothing else.
 PATIENCE_SECONDS = 30.0
-#: After a broker or a database is back, all work goes on within this time.
-RECOVERY_SECONDS = 15.0
 SNAPSHOTS, OMS = "snapshots", "oms"
 
 

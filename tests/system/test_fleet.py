@@ -49,7 +49,6 @@ class Run:
         self.folder = folder
         self.out = io.StringIO()
         self.statuses: dict[str, int] = {}
-        self.stop_seconds = 0.0
         self.scrapes: dict[str, str] = {}
         self.store = Store(database_url)
         # So many orders have to be beyond the first states before each kill or stop, so that every role has work.
@@ -92,9 +91,7 @@ class Run:
         return [value(self.scrapes[f"poller-{number}"], 'orderflow_leader{role="poller"') for number in (0, 1)]
 
     def _stop(self, fleet: Fleet) -> bool:
-        began = time.monotonic()
         self.statuses = fleet.stop(*STOPPED)
-        self.stop_seconds = time.monotonic() - began
         return True
 
 
@@ -113,8 +110,8 @@ def test_the_audit_passes_although_processes_were_killed(run: Run) -> None:
 
 
 def test_a_process_that_is_stopped_under_load_ends_well_and_in_time(run: Run) -> None:
+    """One that takes longer than 20 s ends itself, with the exit status 1 (service.END_SECONDS)."""
     assert run.statuses == dict.fromkeys(STOPPED, 0)
-    assert run.stop_seconds < 20
 
 
 def test_a_process_that_stops_leaves_the_group_and_gives_its_leases_back(run: Run) -> None:
@@ -284,7 +281,7 @@ def test_a_second_signal_ends_a_process_at_once(tmp_path: Path) -> None:
 
 
 def test_a_stop_is_in_time_though_no_broker_answers(kafka_alone: Kafka, postgres_url: str, tmp_path: Path) -> None:
-    """It is asked to stop while requests wait for their answers."""
+    """It is asked to stop while requests wait for their answers. After 20 s the exit status would be 1."""
     kafka_alone.create_topics(dict.fromkeys(TopicsTable().model_dump().values(), 2))
     nowhere = f"http://127.0.0.1:{free_port()}"
     url, password = without_password(postgres_url)
@@ -297,9 +294,7 @@ def test_a_stop_is_in_time_though_no_broker_answers(kafka_alone: Kafka, postgres
         wait(lambda: all(is_ready(one.port) for one in fleet.members.values()), "all are ready", 60)
         kafka_alone.freeze()
         wait(lambda: "loop_failed" in fleet.members["consumer-0"].log.read_text(), "the consumer notices", 60)
-        began = time.monotonic()
         assert set(fleet.stop().values()) == {0}
-        assert time.monotonic() - began < 20
     finally:
         kafka_alone.thaw()
         for name in fleet.members:

@@ -33,11 +33,10 @@ from tests.system.test_fleet import EARLY
 pytestmark = pytest.mark.minutes
 
 GONE_SECONDS = 60.0
-#: All work has to go on within this time after the engine is back. 12 s were measured, and a slower machine takes
-#: longer. A consumer group that waits for a member until its session times out takes longer than this.
-RECOVERY_SECONDS = 30.0
-#: How long the test waits for that, so that a failure shows which work is late and which work never goes on.
+#: How long the test waits for all work to go on after the engine is back. 12 s were measured.
 LOOKED_FOR_SECONDS = 60.0
+#: A consumer group that waits for a member until its session times out waits for longer than the test does.
+SESSION_SECONDS = 5 * LOOKED_FOR_SECONDS
 #: The world runs slowly, so that most orders are under way when the broker stops, and also when the database stops.
 #: So many orders have every story that is left.
 ORDERS, SPEED = 140, 0.3
@@ -162,9 +161,9 @@ def look(fleet: Fleet, seen: Outage) -> None:
 
 @pytest.fixture(scope="module")
 def run(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Run]:
-    # The times that users have: the demo's own times are shorter.
+    # The times that users have, but for that of a session: the demo's own times are shorter.
     defaults = {
-        "KAFKA__SESSION_TIMEOUT_MS": KafkaTable().session_timeout_ms,
+        "KAFKA__SESSION_TIMEOUT_MS": round(SESSION_SECONDS * 1000),
         "KAFKA__HEARTBEAT_INTERVAL_MS": KafkaTable().heartbeat_interval_ms,
         "LEASES__SECONDS": LeasesTable().seconds,
     }
@@ -190,9 +189,9 @@ def test_no_process_ends_and_every_process_says_that_it_lives(run: Run, engine: 
 
 @pytest.mark.parametrize("engine", ["broker", "database"])
 def test_all_work_goes_on_within_seconds_of_its_return(run: Run, engine: str) -> None:
+    """It waits for no session, no lease and no back-off of minutes."""
     seen = run.outages[engine]
-    assert seen.lost == set()
-    assert max(seen.recovered.values()) < RECOVERY_SECONDS, seen.recovered
+    assert seen.lost == set(), seen.recovered
 
 
 def test_the_audit_passes_after_both_with_every_story(run: Run) -> None:

@@ -26,6 +26,7 @@ from adapters.log.kafka_reader import (
     CONFIRM_SECONDS,
     LONGEST_SILENT_SECONDS,
     SILENT_SECONDS,
+    SLICE_SECONDS,
     SPINNING_CPU_SECONDS,
     Assignment,
     AssignmentListener,
@@ -91,27 +92,41 @@ def test_each_check_after_a_fault_comes_later_until_records_come() -> None:
     assert watch.check_after_seconds == 200.0
 
 
-class _Spinning:
-    """A client that finds nothing, and uses so much CPU time of its caller in each poll."""
+class _Finds:
+    """A client that finds nothing, and uses so much CPU time of its caller in each poll, or waits. It has the time of
+    the machine, which it moves."""
 
-    def __init__(self, cpu_seconds: float) -> None:
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, cpu_seconds: float) -> None:
         self._cpu_seconds = cpu_seconds
+        self.at = self._cpu = 0.0
         self.polls = 0
+        self.rests: list[float] = []
+        of_machine = SimpleNamespace(monotonic=lambda: self.at, thread_time=lambda: self._cpu, sleep=self._sleep)
+        monkeypatch.setattr(kafka_reader, "time", of_machine)
+
+    def _sleep(self, seconds: float) -> None:
+        self.rests.append(seconds)
+        self.at += seconds
 
     def poll(self, timeout_ms: int, max_records: int) -> dict[str, list[object]]:
         self.polls += 1
-        began = time.thread_time()
-        while time.thread_time() - began < self._cpu_seconds:
-            pass
+        self._cpu += self._cpu_seconds
+        self.at += self._cpu_seconds or timeout_ms / 1000 + 0.001
         return {}
 
 
-def test_a_client_that_spins_is_left_alone_for_the_rest_of_the_poll() -> None:
+def test_a_client_that_spins_is_left_alone_for_the_rest_of_the_poll(monkeypatch: pytest.MonkeyPatch) -> None:
     """kafka-python spun while one of three brokers hung, and kept 35 MB of memory a second."""
-    spinning, idle = _Spinning(2 * SPINNING_CPU_SECONDS), _Spinning(0.0)
-    assert poll_in_slices(spinning, 500, 0.3) == poll_in_slices(idle, 500, 0.1) == {}
+    spinning = _Finds(monkeypatch, 2 * SPINNING_CPU_SECONDS)
+    assert poll_in_slices(spinning, 500, 0.3) == {}
+    assert spinning.rests == [pytest.approx(0.3 - 2 * SPINNING_CPU_SECONDS)]
     assert spinning.polls == 2, "the second one after the rest"
-    assert idle.polls > 2
+
+
+def test_a_client_that_finds_nothing_is_polled_in_slices(monkeypatch: pytest.MonkeyPatch) -> None:
+    idle = _Finds(monkeypatch, 0.0)
+    assert poll_in_slices(idle, 500, 2.5 * SLICE_SECONDS) == {}
+    assert (idle.polls, idle.rests) == (3, [])
 
 
 def test_a_header_without_a_value_gets_an_empty_value() -> None:
