@@ -1,22 +1,31 @@
 """A process that is killed between any two steps of batches of claims, last looks, calls and results.
 
-Six threads make the calls that are due of six orders: two imports, two trackings (OR23, then OR24) and two shipments
-(OR24). A step is a statement, a commit or a request; the kill comes just before it, and ends all threads. Then another
-process takes over, every order goes on to its end, and the audit compares the books of the remotes with our journal.
+Eight threads make the calls that are due of eight orders: two acceptances (OR21), two imports, two trackings (OR23,
+then OR24) and two shipments (OR24). The answers to one import and one OR23 are lost. A step is a statement, a commit or
+a request. The kill ends all threads. Then another process takes over, every order goes on to its end, and the audit
+compares the books of the remotes with our journal.
+
+A kill between two statements of one transaction leaves nothing of it, as one before its commit. So the kills are just
+before and just after each commit that writes and each request, and before one statement of so many.
+`ORDERFLOW_TEST_KILLS=all .venv/bin/pytest tests/consumer/test_killed_batches.py` tries each statement too.
 """
 
+import os
 import re
 import threading
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Final, NamedTuple
 
 import httpx
 import pytest
 import sqlalchemy as sa
 
 from adapters.simulators.audit import audit
+from adapters.simulators.faults import Fault
 from adapters.simulators.orders import KNOWN_SKUS, MARKETPLACES, Line
 from adapters.simulators.stage import Life
 from adapters.store import schema as s
@@ -26,28 +35,54 @@ from tests.consumer.rig import GRACE, Rig
 from tests.consumer.test_batches import in_threads
 from tests.consumer.test_worker_shipments import dispatched
 
-IMPORTS, TRACKINGS, SHIPMENTS = ("1-A", "2-A"), ("3-A", "4-A"), ("5-A", "6-A")
-ORDERS = (*IMPORTS, *TRACKINGS, *SHIPMENTS)
-#: More steps than the threads take on each engine: about 200 on SQLite, where each row is a statement, and 170.
-LAST = {"sqlite": 280, "postgresql": 220}
-#: `make test` tries one step of so many, `make check` tries all of them.
-EVERY = 40
+ACCEPTANCES, IMPORTS = ("1-A", "2-A"), ("3-A", "4-A")
+TRACKINGS, SHIPMENTS = ("5-A", "6-A"), ("7-A", "8-A")
+ORDERS = (*ACCEPTANCES, *IMPORTS, *TRACKINGS, *SHIPMENTS)
+#: More steps of each kind than the threads take: 140 to 180 statements on SQLite, where each row is one, 90 to 110 on
+#: PostgreSQL, 9 to 12 commits and 13 requests.
+LAST: Final = {
+    "sqlite": {"statement": 280, "commit": 20, "request": 16},
+    "postgresql": {"statement": 200, "commit": 20, "request": 16},
+}
+#: A kill comes before one statement of so many, unless all are asked for.
+STATEMENTS: Final = 1 if os.environ.get("ORDERFLOW_TEST_KILLS") == "all" else 20
+#: `make test` tries one kill of so many, `make check` tries all of them.
+EVERY: Final = 12
+
+
+class Kill(NamedTuple):
+    """Just before the `number`-th step of this kind, or just before the first step after it, of whichever thread."""
+
+    kind: str
+    number: int
+    is_after: bool = False
+
+    def __str__(self) -> str:
+        return f"{'after' if self.is_after else 'before'}-{self.kind}-{self.number}"
 
 
 class KilledError(BaseException):
     """The process is killed."""
 
 
-def steps(engine: str) -> list[Any]:
+def kills(engine: str) -> list[Any]:
+    last = LAST[engine]
+    found = [
+        Kill(kind, number, is_after)
+        for kind in ("commit", "request")
+        for number in range(1, last[kind])
+        for is_after in (False, True)
+    ]
+    found += [Kill("statement", number) for number in range(STATEMENTS, last["statement"], STATEMENTS)]
     return [
-        pytest.param(step, marks=() if step % EVERY == EVERY // 2 else pytest.mark.minutes)
-        for step in range(1, LAST[engine])
+        pytest.param(one, id=str(one), marks=() if place % EVERY == EVERY // 2 else pytest.mark.minutes)
+        for place, one in enumerate(found)
     ]
 
 
 def life(order_id: str) -> Life:
     tracking = None if order_id in SHIPMENTS else f"T-{order_id}"
-    return Life(
+    shipped = Life(
         marketplace="alpha",
         order_id=order_id,
         story="killed",
@@ -66,6 +101,9 @@ def life(order_id: str) -> Life:
         last_tracking=tracking,
         goods=((f"{order_id}-1", 1),),
     )
+    if order_id in ACCEPTANCES:
+        return replace(shipped, ends="canceled", accepted_by="api", imported=False, shipped_by=None, goods=())
+    return shipped
 
 
 LIVES = [life(order_id) for order_id in ORDERS]
@@ -76,8 +114,10 @@ def dispatch(rig: Rig, order_id: str) -> None:
 
 
 def all_due(folder: Path, store_url: str | None = None) -> Rig:
-    """Six orders, each with a call that is due. `store_url` None: on SQLite."""
+    """Eight orders, each with a call that is due. `store_url` None: on SQLite."""
     rig = Rig(folder, store_url=store_url)
+    worker = rig.settings.worker.model_copy(update={"calls_per_account": len(ORDERS)})
+    rig.base = replace(rig.base, settings=rig.settings.model_copy(update={"worker": worker}))
     for order_id in (*TRACKINGS, *SHIPMENTS):
         rig.add(order_id, state="SHIPPING")
     rig.poll()
@@ -86,40 +126,55 @@ def all_due(folder: Path, store_url: str | None = None) -> Rig:
         dispatch(rig, order_id)
     for order_id in IMPORTS:
         rig.add(order_id, state="SHIPPING")
+    for order_id in ACCEPTANCES:
+        rig.add(order_id)
     rig.mirakl["alpha"].post_message(IMPORTS[0], "<p>Hello</p>")
     rig.poll()
+    rig.oms.knobs.faults.append(Fault("order", "timeout_after", 1, IMPORTS[1], hold_seconds=0))
+    rig.mirakl["alpha"].knobs.faults.append(Fault("OR23", "timeout_after", 1, TRACKINGS[1], hold_seconds=0))
     return rig
 
 
 @contextmanager
-def killed_at(rig: Rig, step: int) -> Iterator[None]:
-    """Kill the process just before its `step`-th statement, commit or request: from then on nothing happens."""
-    lock, left = threading.Lock(), [step]
+def killed_at(rig: Rig, kill: Kill) -> Iterator[None]:
+    """Kill the process at this step: from then on nothing happens."""
+    lock, seen = threading.Lock(), Counter[str]()
+    dies = False  # at the next step
 
-    def count(*_: Any) -> None:
+    def step(kind: str) -> None:
+        nonlocal dies
         if threading.current_thread() is threading.main_thread():
             return  # it only holds the store
         with lock:
-            left[0] -= 1
-            if left[0] <= 0:
+            if dies:
+                raise KilledError
+            seen[kind] += 1
+            dies = (kind, seen[kind]) == (kill.kind, kill.number)
+            if dies and not kill.is_after:
                 raise KilledError
 
-    def asked(_request: httpx.Request) -> None:
-        count()
+    def executed(*_: Any) -> None:
+        step("statement")
 
-    events = ("before_cursor_execute", "commit")
-    for name in events:
-        sa.event.listen(rig.store.engine, name, count)
+    def committed(connection: sa.Connection) -> None:
+        step("commit" if connection.get_execution_options().get("writes") else "commit of a read")
+
+    def asked(_request: httpx.Request) -> None:
+        step("request")
+
+    events = {"before_cursor_execute": executed, "commit": committed}
+    for name, listener in events.items():
+        sa.event.listen(rig.store.engine, name, listener)
     rig.nets["alpha"].hook = rig.oms_net.hook = asked
     yield
-    for name in events:
-        sa.event.remove(rig.store.engine, name, count)
+    for name, listener in events.items():
+        sa.event.remove(rig.store.engine, name, listener)
     rig.nets["alpha"].hook = rig.oms_net.hook = lambda _request: None
 
 
-def killed(rig: Rig, step: int) -> bool:
-    """Let six threads make the calls, and kill them at this step. Returns whether they got so far."""
-    with killed_at(rig, step):
+def killed(rig: Rig, kill: Kill) -> bool:
+    """Let eight threads make the calls, and kill them at this step. Returns whether they got so far."""
+    with killed_at(rig, kill):
         raised = in_threads(rig, rig.new_worker(), len(ORDERS))
     assert {type(error) for error in raised} <= {KilledError}
     return bool(raised)
@@ -128,14 +183,12 @@ def killed(rig: Rig, step: int) -> bool:
 def go_on(rig: Rig) -> None:
     """Another process takes over, and every order goes on to its end."""
     rig.worker = rig.new_worker()
-    for _ in range(3):
-        rig.work(rig.settings.worker.lease_seconds + 1)
-        rig.poll(GRACE.total_seconds() + 1)
+    rounds(rig, rig.settings.worker.lease_seconds + 1)
     for order_id in IMPORTS:
         dispatch(rig, order_id)
-    for _ in range(3):
-        rig.work(60)
-        rig.poll(GRACE.total_seconds() + 1)
+    for order_id in ACCEPTANCES:
+        rig.mirakl["alpha"].cancel(order_id)
+    rounds(rig, 60)
     assert audit(LIVES, rig.books.effects(), journal_summaries(rig.store, {})) == []
     assert [rig.attention(order_id) for order_id in ORDERS] == [[]] * len(ORDERS)
     with rig.store.reading() as connection:
@@ -143,26 +196,33 @@ def go_on(rig: Rig) -> None:
     assert not {CommandState.OPEN, CommandState.LEASED} & set(states)
 
 
-@pytest.mark.parametrize("step", steps("sqlite"))
-def test_a_kill_between_any_two_steps_of_a_batch_passes_the_audit(tmp_path: Path, step: int) -> None:
+def rounds(rig: Rig, seconds: float) -> None:
+    for _ in range(3):
+        rig.work(seconds)
+        rig.poll(GRACE.total_seconds() + 1)
+
+
+@pytest.mark.parametrize("kill", kills("sqlite"))
+def test_a_kill_between_any_two_steps_of_a_batch_passes_the_audit(tmp_path: Path, kill: Kill) -> None:
     rig = all_due(tmp_path)
-    killed(rig, step)
-    go_on(rig)
+    if killed(rig, kill):
+        go_on(rig)
 
 
-@pytest.mark.parametrize("step", steps("postgresql"))
+@pytest.mark.parametrize("kill", kills("postgresql"))
 def test_a_kill_between_any_two_steps_of_a_batch_on_postgresql_passes_the_audit(
-    tmp_path: Path, postgres_store_url: str, step: int
+    tmp_path: Path, postgres_store_url: str, kill: Kill
 ) -> None:
     rig = all_due(tmp_path, postgres_store_url)
-    killed(rig, step)
-    go_on(rig)
+    if killed(rig, kill):
+        go_on(rig)
     rig.store.close()
 
 
 @pytest.mark.parametrize("engine", ["sqlite", "postgresql"])
+@pytest.mark.parametrize("kind", ["statement", "commit", "request"])
 def test_the_steps_that_are_tried_are_all_steps_and_a_batch_has_every_kind_of_call(
-    tmp_path: Path, engine: str, request: pytest.FixtureRequest
+    tmp_path: Path, engine: str, kind: str, request: pytest.FixtureRequest
 ) -> None:
     """If this fails for the number of steps, LAST has to be more."""
     rig = all_due(tmp_path, request.getfixturevalue("postgres_store_url") if engine == "postgresql" else None)
@@ -177,13 +237,14 @@ def test_the_steps_that_are_tried_are_all_steps_and_a_batch_has_every_kind_of_ca
 
     sa.event.listen(rig.store.engine, "before_cursor_execute", note)
     sa.event.listen(rig.store.engine, "commit", ended)
-    assert not killed(rig, LAST[engine])
-    assert {"import_order", "send_tracking", "confirm_shipment"} in claims
+    assert not killed(rig, Kill(kind, LAST[engine][kind]))
+    assert {"accept_order", "import_order", "send_tracking", "confirm_shipment"} in claims
+    assert {"done", "unknown"} <= {result for _, result in rig.results}
     go_on(rig)
     rig.store.close()
 
 
-@pytest.mark.parametrize("kind", ["imported", "tracking", "shipped"])
+@pytest.mark.parametrize("kind", ["accepted", "imported", "tracking", "shipped"])
 def test_the_audit_finds_an_effect_that_a_kill_doubled(tmp_path: Path, kind: str) -> None:
     """The tests above prove something only if the audit fails for the books of such a run."""
     rig = all_due(tmp_path)
