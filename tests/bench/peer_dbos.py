@@ -1,4 +1,4 @@
-"""The peer of whole lives: DBOS carries orders through six steps. It runs in an environment of its own (peer.py).
+"""The peer of whole lives: DBOS carries orders through six steps. It runs in an environment of its own (lives.py).
 
     python tests/bench/peer_dbos.py DATABASE_URL WORKFLOWS THREADS
 
