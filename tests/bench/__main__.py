@@ -5,8 +5,8 @@
 
 P1: events that one consumer applies a second, on real engines, beside a bare kafka-python loop that parses their JSON.
 P2 and P7: a large store beside a small one (growth.py). P3: whole lives beside DBOS (lives.py). P4: calls beside bare
-httpx (effects.py). P5 and P6: event to request, and memory of each role (wire.py). P8: CPU of commands beside their
-imports (commands.py).
+httpx (effects.py). P5 and P6: event to request, and memory of each role (wire.py); how soon a worker hears of a command
+(heard.py). P8: CPU of commands beside their imports (commands.py).
 
 P1, P3 and P4 run with the metrics and the log lines of the service (production.py). A round begins with an empty
 database, and the sides take turns, so that other work of the machine slows both alike. Compare the ratios of one run;
@@ -41,7 +41,7 @@ from consumer import bootstrap
 from consumer.config import KafkaTable, TopicsTable
 from consumer.loop import BATCH
 from consumer.service import LAG_EVERY_SECONDS
-from tests.bench import commands, effects, growth, lives, production, wire
+from tests.bench import commands, effects, growth, heard, lives, production, wire
 from tests.bench.lines import Line, table
 from tests.bench.made import order_bytes
 from tests.bench.noise import Noise
@@ -264,7 +264,7 @@ def measured(options: argparse.Namespace, folder: Path, lines: IO[str], tell: Ca
     if "P1" in wanted:
         found += lines_of(*measure(options, folder, lines, tell))
         noise.sample()
-    if wanted & {"P3", "P4"}:
+    if wanted & {"P3", "P4", "P5"}:
         postgres = Postgres.start(folder / "postgres_calls")
         try:
             if "P3" in wanted:
@@ -272,6 +272,9 @@ def measured(options: argparse.Namespace, folder: Path, lines: IO[str], tell: Ca
                 noise.sample()
             if "P4" in wanted:
                 found += effects.measure(postgres, options.calls, options.rounds, folder, lines, tell)
+                noise.sample()
+            if "P5" in wanted:
+                found += heard.measure(postgres, options.rounds, folder, tell)
                 noise.sample()
         finally:
             postgres.stop()
