@@ -16,13 +16,17 @@ import sqlalchemy as sa
 from adapters.clock import SystemClock
 from adapters.store import commands as command_rows
 from adapters.store import dead_letters as dead_letter_rows
+from adapters.store import forgetting
 from adapters.store import journal as journal_rows
+from adapters.store import lanes as lane_rows
 from adapters.store import orders as order_rows
 from adapters.store import outbox as outbox_rows
 from adapters.store import schema as s
 from adapters.store import snapshots as snapshot_rows
+from adapters.store.lanes import Lane
 from consumer import bootstrap
 from consumer.decision_count import DecisionCount
+from consumer.forgetting import BATCH as FORGET_BATCH
 from consumer.hooks import NO_HOOKS
 from consumer.housekeeping import REPLAN_BATCH, WAKE_BATCH, clock_event
 from consumer.metrics.stored import StoredGauges
@@ -30,9 +34,10 @@ from consumer.names import Naming
 from consumer.operations.listing import Wanted, find_orders
 from consumer.operations.orders import explanation, find
 from consumer.retention import Retention
+from consumer.retry import TryResult
 from consumer.urgencies import Urgencies
-from statemachine.commands import Policy
-from statemachine.events import Event
+from statemachine.commands import CommandKind, Policy
+from statemachine.events import Event, Sealed
 from tests.bench.grown import shop_of
 from tests.consumer.rig import Rig
 from tests.statemachine.lives import read, snapshot_event
@@ -90,6 +95,17 @@ def plan_again(scene: Scene) -> None:
     scene.rig.orders.replan(keys[: min(REPLAN_BATCH, SOME)])
 
 
+def ask_for_repeats(scene: Scene) -> None:
+    """What a consumer asks of records before it reads their data, and how it counts those that it knows."""
+    events = scene.events(scene.next_names(SOME), "SHIPPING")
+    scene.rig.orders.apply(events[: SOME // 2])
+    sealed = [Sealed(e.source, e.event_id, e.shop, e.order_id, e.trigger, lambda: events[0]) for e in events]
+    with scene.rig.store.transaction() as tx:
+        known = journal_rows.known_orders(tx, sealed)
+        assert 0 < len(known) < len(sealed)
+        journal_rows.count_repeats(tx, [one for one in sealed if (one.source, one.event_id) in known])
+
+
 # -- Loops -------------------------------------------------------------------------------------------------------
 
 
@@ -131,6 +147,14 @@ def housekeeping(scene: Scene) -> None:
     DecisionCount(rig.store, rig.clock, NO_HOOKS).turn()
     Naming(rig.store, rig.clock).turn(lambda: None)
     Urgencies(rig.store, rig.clock).turn(lambda: None)
+    for shop in rig.settings.shops:
+        forgetting.foreign(rig.store, shop, now - timedelta(days=30), FORGET_BATCH)
+
+
+def resting(scene: Scene) -> None:
+    """What a worker looks for whose calls fail: those that were not tried since."""
+    lanes = [Lane(shop, kind) for shop in scene.rig.settings.shops for kind in CommandKind]
+    lane_rows.untried(scene.rig.store, lanes, scene.rig.clock.now(), failed=[TryResult.RETRY], limit=SOME)
 
 
 def retention(scene: Scene) -> None:
@@ -196,8 +220,10 @@ HOT: Final[Mapping[str, Callable[[Scene], None]]] = {
     f"apply: {SOME} first reads": first_reads,
     f"apply: {SOME} later reads, then repeats": later_reads_and_repeats,
     f"apply: {SOME} open orders planned again": plan_again,
+    f"consumer: {SOME} records, half of them repeats": ask_for_repeats,
     "poll": poll,
     "claim, call and result": claim,
+    "worker: calls that rest": resting,
     "housekeeping": housekeeping,
     "housekeeping: a step of retention": retention,
     f"relay: {SOME} records": relay,
