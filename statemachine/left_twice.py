@@ -1,14 +1,15 @@
 """Whether more of a line left than was ordered. If one piece left in two orders of the OMS, perhaps two parcels did.
 
 The OMS may split an order, so several of its orders may send it. Each of them has other lines then, or other pieces.
-The answer to the import says which, or the parcels do.
+The answer to the import says which, or the parcels do. If neither does, and there is a piece for each order, it is not
+known whether a piece left twice. Orders that report one number sent one parcel (shared_numbers.py).
 """
 
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from typing import Final
+from typing import Final, NamedTuple
 
 from statemachine.asked_once import asked_once
 from statemachine.before_shipment import newest_open, oldest_shipped
@@ -19,17 +20,24 @@ from statemachine.payloads import most_handed_over, our_payloads
 from statemachine.put_back import sent_unasked
 from statemachine.readings import ordered_pieces
 from statemachine.reasons import Reason
-from statemachine.receipts import dispatches_once
+from statemachine.receipts import cancellations_once, dispatches_once
+from statemachine.shared_numbers import by_number, left_at_most
 from statemachine.stops import is_put_back
 
 
 @dataclass(frozen=True, slots=True)
 class LeftTwice:
-    """A line of which more pieces left in several orders of the OMS than were ever to be sent."""
+    """A line of which more pieces left in several orders of the OMS than were ever to be sent, or perhaps did."""
 
     oms_ids: tuple[int, ...]  # the orders that sent it, or of which no line is known
     told_at: datetime  # when the OMS reported the newest of these pieces
     pieces: int  # that had left then; parcels that hold as many name the same goods
+    is_known: bool  # False: perhaps each piece left once, because it is not known what each order sent
+
+
+class _Excess(NamedTuple):
+    oms_ids: tuple[int, ...]  # as in LeftTwice
+    is_known: bool
 
 
 #: The pieces of a line that an order of the OMS sent if it is not known how many.
@@ -42,10 +50,10 @@ def left_twice(facts: Facts) -> dict[str, LeftTwice]:
     if len({one.oms_id for one in facts.dispatches}) < 2:  # nearly always; this saves time
         return {}
     found = dict[str, LeftTwice]()
-    for own in _around_put_back(facts):
-        for line, oms_ids in _too_many(own, _reports(own)).items():
-            told_at = _told_at(own, line, len(oms_ids))
-            found[line] = LeftTwice(oms_ids, told_at, _pieces_until(own, line, told_at))
+    for own in around_put_back(facts):
+        for line, excess in _too_many(own, _reports(own)).items():
+            told_at = _told_at(own, line, excess)
+            found[line] = LeftTwice(excess.oms_ids, told_at, _pieces_until(own, line, told_at), excess.is_known)
     return found
 
 
@@ -54,9 +62,9 @@ def sent_too_many(facts: Facts) -> dict[str, datetime]:
     these pieces: parcels hold more, or one piece left in two orders of the OMS."""
     twice = left_twice(facts)
     found = {line: one.told_at for line, one in twice.items()}
-    for own in _around_put_back(facts) if facts.dispatches else ():
+    for own in around_put_back(facts) if facts.dispatches else ():
         for line in _lines(own):
-            ordered, pieces = ordered_pieces(own, line), sent_quantity(own, line.id)
+            ordered, pieces = ordered_pieces(own, line), _in_parcels(own, line.id)
             if ordered is not None and pieces > max(ordered, 1):
                 known = twice.get(line.id)
                 told_at = known.told_at if known and pieces <= known.pieces else sent_more_at(own, line.id)
@@ -69,12 +77,12 @@ def more_left_than_went(facts: Facts) -> list[str]:
     those of `sent_too_many`."""
     sent = our_payloads(facts)
     handed, more = dict(sent[-1].items) if sent else {}, dict[str, None]()
-    for own in _around_put_back(facts) if handed else ():
-        left = dict[str, int]()
-        for oms_id, reports in _reports(own).items():
-            for line, pieces in _known_of(own, oms_id, reports).items():
-                left[line] = left.get(line, 0) + (pieces or 0)
-        more |= dict.fromkeys(line for line, pieces in left.items() if pieces > handed.get(line, 0))
+    for own in around_put_back(facts) if handed else ():
+        known = {oms_id: _known_of(own, oms_id, reports) for oms_id, reports in _reports(own).items()}
+        for line in sorted({line for lines in known.values() for line in lines}):
+            pieces = {oms_id: lines.get(line, 0) or 0 for oms_id, lines in known.items()}
+            if left_at_most(own, line, pieces, 0) > handed.get(line, 0):
+                more[line] = None
     return [line for line in more if line not in sent_too_many(facts)]
 
 
@@ -89,7 +97,7 @@ def _reports(facts: Facts) -> dict[int, list[Dispatch]]:
 
 
 @asked_once
-def _around_put_back(facts: Facts) -> tuple[Facts, ...]:
+def around_put_back(facts: Facts) -> tuple[Facts, ...]:
     """These facts with what left before Mirakl put the order back, and with what left since. A second parcel is asked
     for then, so what left before and what left since are not added, but for what nobody asked for (`sent_unasked`). A
     number that an order of the OMS reports again is no news."""
@@ -132,29 +140,50 @@ def _released(one: Decision) -> datetime | None:
     return max((datetime.fromisoformat(date).replace(tzinfo=UTC) for date in dates), default=None)
 
 
-def _too_many(facts: Facts, reports: Mapping[int, list[Dispatch]]) -> dict[str, tuple[int, ...]]:
-    """The lines that left twice, each with the OMS's orders that sent it."""
+def _too_many(facts: Facts, reports: Mapping[int, list[Dispatch]]) -> dict[str, _Excess]:
+    """The lines that left twice, or perhaps did, each with the OMS's orders that sent it.
+
+    Of each line the most that may have left counts. It is known to have left twice if the least that left is too much.
+    """
     known = {oms_id: _known_of(facts, oms_id, each) for oms_id, each in reports.items()}
-    unknown = sorted(oms_id for oms_id, lines in known.items() if not lines)
-    wanted = {line.id: pieces for line in _lines(facts) if (pieces := _most_to_send(facts, line)) != 0}
-    found, room = dict[str, tuple[int, ...]](), 0
+    wanted = wanted_pieces(facts)
+    found, room, sure_room = dict[str, _Excess](), 0, 0
     if _parcels_tell_all(wanted, reports):
         return found
-    for line, most in wanted.items():
-        holders = [oms_id for oms_id, lines in known.items() if lines.get(line, 0) != 0]
-        left = [known[oms_id][line] for oms_id in holders]
-        total = sum((most or 1) if pieces is _ALL else pieces for pieces in left)
-        if most is not None and total > most and len(holders) > 1:
-            found[line] = tuple(sorted(holders))
-        room += (most or 1) if not holders else max(0, (most or 1) - total)
+    groups = by_number(facts, known)
+    for line, number in wanted.items():
+        most = number or 1
+        left = {oms_id: lines[line] for oms_id, lines in known.items() if lines.get(line, 0) != 0}
+        at_most = left_at_most(facts, line, {one: most if n is _ALL else n for one, n in left.items()}, most)
+        at_least = sum(max((left[one] or 1 for one in group if one in left), default=0) for group in groups)
+        if number is not None and at_most > most and len(left) > 1:
+            found[line] = _Excess(tuple(sorted(left)), at_least > most)
+        room += max(0, most - at_most)
+        sure_room += max(0, most - at_least)
     # An order of which nothing is known has at least one piece. If no line of any is known, and the shop says that its
     # orders are not split, each of their statuses is about the whole order.
-    whole = len(known) == len(unknown) and all(one.covers == "order" for each in reports.values() for one in each)
-    if unknown and (len(unknown) > room or (whole and len(unknown) > 1)):
+    unknown = sorted(oms_id for oms_id, lines in known.items() if not lines)
+    if len(unknown) > room or _is_each_whole(facts, reports, unknown):
+        more = sum(not any(known[one] for one in group) for group in groups)
         for line in wanted:
-            holders = [oms_id for oms_id, lines in known.items() if lines.get(line, 0) != 0]
-            found[line] = tuple(sorted({*holders, *unknown}))
+            of_line = found.get(line, _Excess((), is_known=False))
+            holders = {oms_id for oms_id, lines in known.items() if lines.get(line, 0) != 0}
+            found[line] = _Excess(tuple(sorted({*holders, *unknown})), of_line.is_known or more > sure_room)
     return found
+
+
+def _is_each_whole(facts: Facts, reports: Mapping[int, list[Dispatch]], unknown: list[int]) -> bool:
+    """Whether several orders of the OMS reported statuses that are about the whole order, as far as the shop's settings
+    say, and no line of any is known. Not if the answer to the import named each of them: then it split our order."""
+    answered = {one.at for one in facts.answers if one.kind == CommandKind.IMPORT}
+    named = {one.oms_id for one in facts.statuses if one.at in answered}
+    is_whole = all(one.covers == "order" for each in reports.values() for one in each)
+    return 1 < len(unknown) == len(reports) and is_whole and not named.issuperset(unknown)
+
+
+def wanted_pieces(facts: Facts) -> dict[str, int | None]:
+    """The most pieces of each line that were ever to be sent, without lines that never were. None: not known."""
+    return {line.id: pieces for line in _lines(facts) if (pieces := _most_to_send(facts, line)) != 0}
 
 
 def _parcels_tell_all(wanted: Mapping[str, int | None], reports: Mapping[int, list[Dispatch]]) -> bool:
@@ -189,9 +218,22 @@ def _known_of(facts: Facts, oms_id: int, reports: list[Dispatch]) -> dict[str, i
 
 
 def _canceled(facts: Facts, oms_id: int, line_id: str) -> int:
-    """How many pieces of the line this order canceled. Equal cancellations count once: they may be one report."""
-    each = {one.items for one in facts.cancellations if one.oms_id == oms_id}
-    return sum(pieces for items in each for line, pieces in items if line == line_id)
+    """How many pieces of the line this order canceled. A report names what was canceled since the one before
+    (docs/kornitx.md 8.3), so equal cancellations of two reports are two."""
+    each = [one for one in cancellations_once(facts) if one.oms_id == oms_id]
+    return sum(pieces for one in each for line, pieces in one.items if line == line_id)
+
+
+def _in_parcels(facts: Facts, line_id: str) -> int:
+    """How many pieces of the line the parcels hold. What several orders of the OMS report under one number is in one
+    parcel."""
+    total = sent_quantity(facts, line_id)
+    if len({one.oms_id for one in facts.dispatches}) < 2:  # nearly always; this saves time
+        return total
+    reports = _reports(facts)
+    own = {oms_id: sent_quantity(replace(facts, dispatches=tuple(each)), line_id) for oms_id, each in reports.items()}
+    most = next((_most_to_send(facts, line) for line in _lines(facts) if line.id == line_id), None)
+    return total - sum(own.values()) + left_at_most(facts, line_id, own, most or 1)
 
 
 def _most_to_send(facts: Facts, line: Line) -> int | None:
@@ -206,12 +248,14 @@ def _most_to_send(facts: Facts, line: Line) -> int | None:
     return max(ordered, went, dict(facts.pieces).get(line.id, 0), 1)
 
 
-def _told_at(facts: Facts, line_id: str, orders: int) -> datetime:
-    """When the OMS reported the newest of the pieces that left twice. What is reported once more is not newer."""
+def _told_at(facts: Facts, line_id: str, excess: _Excess) -> datetime:
+    """When the OMS reported the newest of the pieces that left twice. What is reported once more is not newer, but a
+    report that makes known that a piece left twice is."""
     told = sorted({one.told_at for one in facts.dispatches if one.oms_id != VOUCHED}, reverse=True)
     for told_at in told:
         earlier = replace(facts, dispatches=tuple(one for one in facts.dispatches if one.told_at < told_at))
-        if len(_too_many(earlier, _reports(earlier)).get(line_id, ())) < orders:
+        then = _too_many(earlier, _reports(earlier)).get(line_id)
+        if then is None or len(then.oms_ids) < len(excess.oms_ids) or then.is_known < excess.is_known:
             return told_at
     return EPOCH
 

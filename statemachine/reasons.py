@@ -303,7 +303,7 @@ REASONS: Final[Mapping[Reason, About]] = {
         urgency=Urgency.NOW,
     ),
     Reason.QUANTITY_EXCEEDS_ORDER: About(
-        "the OMS sent more of a line than was ordered, or one piece in two of its orders",
+        "the OMS sent more of a line than was ordered, or perhaps sent one piece in two of its orders",
         "Ask the OMS what really left, then `orders settle ORDER --reason WHY`.",
         urgency_in_oms=Urgency.NOW,
         urgent_if="the OMS got these pieces, and Mirakl took them back, or one piece left in two orders of the OMS",

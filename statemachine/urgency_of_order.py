@@ -39,14 +39,15 @@ def _are_made(one: Attention, facts: Facts) -> bool:
 
     Of `foreign_tracking`: whether somebody else reported the shipment. Then a second parcel may be on its way. Of
     `sent_before_shipping`: whether Mirakl waits for the money again; of `quantity_exceeds_order`: whether it took the
-    pieces back that left, or one piece left in two orders of the OMS; of `lines_not_imported`: whether more left than
-    the import handed over. Then the parcel has to be stopped. Also of `lines_not_imported`: whether a person said that
-    the goods left, and the OMS may still make them.
+    pieces back that left, or one piece is known to have left in two orders of the OMS; of
+    `lines_not_imported`: whether more left than the import handed over. Then goods have to be stopped. Also of
+    `lines_not_imported`: whether a person said that the goods left, and the OMS may still make them.
     """
     if one.reason is Reason.FOREIGN_TRACKING:
         return shipped_by_somebody_else(facts)
     if one.reason is Reason.QUANTITY_EXCEEDS_ORDER:
-        return any(taken_back_since(facts, line) or line.id in left_twice(facts) for line in lines_named_in(one, facts))
+        twice = {line for line, left in left_twice(facts).items() if left.is_known}
+        return any(taken_back_since(facts, line) or line.id in twice for line in lines_named_in(one, facts))
     if one.reason is Reason.LINES_NOT_IMPORTED:
         return bool(more_left_than_went(facts)) or _is_made_though_vouched(facts)
     if one.reason is Reason.SENT_BEFORE_SHIPPING:

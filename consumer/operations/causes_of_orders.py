@@ -48,7 +48,7 @@ from statemachine.facts import (
 )
 from statemachine.ids_in_text import entries, named_in, read
 from statemachine.in_oms import changed_contents, has_left, is_confirmed_by_us, unfinished_parts
-from statemachine.left_twice import left_twice
+from statemachine.left_twice import LeftTwice, left_twice
 from statemachine.missing import not_found_since_read
 from statemachine.parcels import sent_quantity
 from statemachine.payloads import import_known, our_payloads, what_oms_got
@@ -66,6 +66,7 @@ from statemachine.readings import (
 )
 from statemachine.reasons import Reason
 from statemachine.settled import settled_pieces
+from statemachine.shared_numbers import by_number
 from statemachine.trackings import best_tracking
 from statemachine.urgency_of_order import lines_named_in, shipped_by_somebody_else, taken_back_since
 from statemachine.vouches import sent_beside
@@ -144,7 +145,8 @@ def _oms_canceled(case: Case) -> str:
     if not oms_id.isdecimal():
         return ""
     not_to_send = [f"not to be sent any more: {', '.join(map(read, entries(not_owed)))}"] if not_owed else []
-    others = [_not_canceled(case.facts, one) for one in sorted(alive_parts(case.facts)) if one != int(oms_id)]
+    alive = [one for one in sorted(alive_parts(case.facts)) if one != int(oms_id)]
+    others = [f"not canceled: {_with_newest(case.facts, one)}" for one in alive]
     shown = [
         f"{named(line)}: {_left_over(case, line)}"
         for line in lines_canceled_in(case.one, case.facts)
@@ -153,12 +155,12 @@ def _oms_canceled(case: Case) -> str:
     return joined((f"{oms_order(case.facts, int(oms_id))}: {what}{when}", *others, *not_to_send, *shown))
 
 
-def _not_canceled(facts: Facts, oms_id: int) -> str:
-    """Another order of ours in the OMS, which goes on, and the last that the OMS reported on it."""
+def _with_newest(facts: Facts, oms_id: int) -> str:
+    """An order of ours in the OMS, and the last that the OMS reported on it."""
     newest = max((one for one in facts.statuses if one.oms_id == oms_id), key=lambda one: one.at, default=None)
     left = any(one.oms_id == oms_id for one in facts.dispatches)
     last = "sent" if left else f"status {newest.status} at {moment(newest.at)}" if newest else "no status is known"
-    return f"not canceled: {oms_order(facts, oms_id)}, {last}"
+    return f"{oms_order(facts, oms_id)}, {last}"
 
 
 #: The detail of `oms_canceled`, and the time of the report, which cancellations of earlier versions do not have.
@@ -280,16 +282,21 @@ def _too_many(case: Case) -> str:
     taken = {line.id: taken_back_since(case.facts, line) for line in lines}
     twice = left_twice(case.facts)
     return joined(
-        f"{named(line)}: {f'{sent} in parcels, ' if sent or line.id not in twice else ''}{pieces_in_words(ordered)} "
+        f"{named(line)}: {f'{sent} in parcels, ' if sent or line.id not in twice else ''}"
+        + f"{pieces_in_words(ordered)} "
         + (f"to be sent, {taken[line.id]} canceled or refunded since the import" if taken[line.id] else "ordered")
-        + (f", and sent by {_orders(case.facts, twice[line.id].oms_ids)}: one piece" if line.id in twice else "")
-        + (" cannot leave in two orders of the OMS, so perhaps two parcels left" if line.id in twice else "")
+        + (_left_twice(case.facts, twice[line.id]) if line.id in twice else "")
         for line, sent, ordered in each
     )
 
 
-def _orders(facts: Facts, oms_ids: Iterable[int]) -> str:
-    return " and by ".join(oms_order(facts, oms_id) for oms_id in oms_ids)
+def _left_twice(facts: Facts, left: LeftTwice) -> str:
+    by = f", and sent by {' and by '.join(oms_order(facts, oms_id) for oms_id in left.oms_ids)}: "
+    if left.is_known:
+        return f"{by}one piece cannot leave in two orders of the OMS, so perhaps two parcels left"
+    if len(by_number(facts, left.oms_ids)) == 1:
+        return f"{by}they report one number, so perhaps one parcel left; it is not known what it holds"
+    return f"{by}it is not known what each of these orders sent. Perhaps each piece left once, perhaps one left twice"
 
 
 def _foreign_tracking(case: Case) -> str:

@@ -53,6 +53,13 @@ _CURE_OF_LEFT_TWICE: Final = (
     "has not left yet, stop there. Then `orders settle ORDER --reason WHY`. The reason stays until then."
 )
 
+#: The same if it is not known whether a piece left twice.
+_CURE_OF_PERHAPS_LEFT_TWICE: Final = (
+    "Ask the OMS what left in each of these orders. If it split the order and each piece left once, nothing is to be "
+    "done: `orders settle ORDER --reason WHY`. If a piece left twice, arrange the return of what is too much, and "
+    "settle then. The reason stays until then."
+)
+
 #: What to do about pieces that left though the import did not hand them over.
 CURE_OF_MORE_LEFT: Final = (
     "The OMS sent more than the import handed over, as its answer shows. Ask the OMS what really left, and stop the "
@@ -184,6 +191,7 @@ CURES_OF_GOODS: Final = (
     _CURE_OF_UNPAID_AGAIN,
     _CURE_OF_PIECES_TAKEN_BACK,
     _CURE_OF_LEFT_TWICE,
+    _CURE_OF_PERHAPS_LEFT_TWICE,
     CURE_OF_MORE_LEFT,
     _CURE_OF_REST_WITHDRAWN,
     _CURE_OF_LINES_ELSEWHERE,
@@ -264,8 +272,10 @@ def _cure_of_lines(reason: Reason, lines: Sequence[Line], facts: Facts) -> str:
     match reason:
         case Reason.LINES_CANCELED_AFTER_IMPORT if any(pieces_canceled(facts, line.id) for line in lines):
             return _CURE_OF_PIECES_ENDED_IN_OMS
-        case Reason.QUANTITY_EXCEEDS_ORDER if any(line.id in left_twice(facts) for line in lines):
-            return _CURE_OF_LEFT_TWICE
+        case Reason.QUANTITY_EXCEEDS_ORDER if twice := [
+            one for line in lines if (one := left_twice(facts).get(line.id))
+        ]:
+            return _CURE_OF_LEFT_TWICE if any(one.is_known for one in twice) else _CURE_OF_PERHAPS_LEFT_TWICE
         case Reason.QUANTITY_EXCEEDS_ORDER if any(taken_back_since(facts, line) for line in lines):
             return _CURE_OF_PIECES_TAKEN_BACK
         case Reason.LINES_ADDED_AFTER_IMPORT if lines and all(is_marked_by_us(facts, line) for line in lines):

@@ -38,10 +38,13 @@ def items_of(lines: dict[str, int]) -> list[dict[str, Any]]:
     return [{"id": 1, "external_ref": line, "quantity": pieces} for line, pieces in lines.items()]
 
 
-def tell(rig: Rig, oms_id: int, status: int = 8, parcel: dict[str, int] | None = None, **more: object) -> None:
-    """An order of the OMS reports, and orderflow reads the order at Mirakl afterwards."""
+def tell(
+    rig: Rig, oms_id: int, status: int = 8, parcel: dict[str, int] | None = None, *, number: str = "", **more: object
+) -> None:
+    """An order of the OMS reports, and orderflow reads the order at Mirakl afterwards. `number`: T and the order's id,
+    if it is left out."""
     rig.clock.advance(60)
-    number = f"T{oms_id}"
+    number = number or f"T{oms_id}"
     shipments = [{"tracking": number, "items": items_of(parcel)}] if parcel else []
     body = {"id": oms_id, "external_ref": "1-A", "status": status, "new_shipments": shipments} | more
     rig.take_callback("http://alpha", {}, json.dumps(body | {"shipping_tracking": number}).encode())
