@@ -303,10 +303,10 @@ REASONS: Final[Mapping[Reason, About]] = {
         urgency=Urgency.NOW,
     ),
     Reason.QUANTITY_EXCEEDS_ORDER: About(
-        "the OMS sent more of a line than was ordered, or perhaps sent one piece in two of its orders",
+        "the OMS sent more of a line than was ordered, or perhaps sent or makes one piece in two of its orders",
         "Ask the OMS what really left, then `orders settle ORDER --reason WHY`.",
         urgency_in_oms=Urgency.NOW,
-        urgent_if="the OMS got these pieces, and Mirakl took them back, or one piece left in two orders of the OMS",
+        urgent_if="the OMS got these pieces, and Mirakl took them back, or the OMS has more orders than pieces",
     ),
     Reason.FOREIGN_TRACKING: About(
         "Mirakl shows a tracking that is not ours, and orderflow does not replace it",

@@ -9,6 +9,8 @@ from statemachine.facts import VOUCHED, Facts, Line
 from statemachine.ids_in_text import written
 from statemachine.in_oms import unfinished_parts
 from statemachine.left_twice import more_left_than_went
+from statemachine.made_twice import made_twice
+from statemachine.occurrences import Begun
 from statemachine.payloads import our_payloads
 from statemachine.readings import (
     alive_parts,
@@ -45,6 +47,8 @@ def reasons_of_oms(facts: Facts, state: State) -> Iterator[Attention]:
         yield Attention(Reason.LINES_NOT_IMPORTED, ", ".join(differing))
     if not state.is_final:
         yield from _stopped(facts)
+        for line_id, told_at in made_twice(facts).items():
+            yield Attention(Reason.QUANTITY_EXCEEDS_ORDER, written(line_id), after=Begun(told_at=told_at))
     for unread in unread_once(facts):
         yield Attention(Reason.REPORT_UNREADABLE, f"{unread.reason} {unread.at:%Y-%m-%d %H:%M:%S.%f}")
     if _waits_for_the_rest(facts, state):

@@ -7,6 +7,7 @@ from statemachine.facts import Facts, Line
 from statemachine.ids_in_text import named_in
 from statemachine.in_oms import is_confirmed_by_us, is_shown_shipped
 from statemachine.left_twice import left_twice, more_left_than_went
+from statemachine.made_twice import made_twice
 from statemachine.payloads import import_known, may_be_in_oms, most_handed_over, what_oms_got
 from statemachine.readings import (
     alive_parts,
@@ -39,14 +40,14 @@ def _are_made(one: Attention, facts: Facts) -> bool:
 
     Of `foreign_tracking`: whether somebody else reported the shipment. Then a second parcel may be on its way. Of
     `sent_before_shipping`: whether Mirakl waits for the money again; of `quantity_exceeds_order`: whether it took the
-    pieces back that left, or one piece is known to have left in two orders of the OMS; of
+    pieces back that left, or one piece is known to have left in two orders of the OMS, or two of them make it; of
     `lines_not_imported`: whether more left than the import handed over. Then goods have to be stopped. Also of
     `lines_not_imported`: whether a person said that the goods left, and the OMS may still make them.
     """
     if one.reason is Reason.FOREIGN_TRACKING:
         return shipped_by_somebody_else(facts)
     if one.reason is Reason.QUANTITY_EXCEEDS_ORDER:
-        twice = {line for line, left in left_twice(facts).items() if left.is_known}
+        twice = {line for line, left in left_twice(facts).items() if left.is_known} | made_twice(facts).keys()
         return any(taken_back_since(facts, line) or line.id in twice for line in lines_named_in(one, facts))
     if one.reason is Reason.LINES_NOT_IMPORTED:
         return bool(more_left_than_went(facts)) or _is_made_though_vouched(facts)

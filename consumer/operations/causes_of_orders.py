@@ -49,6 +49,7 @@ from statemachine.facts import (
 from statemachine.ids_in_text import entries, named_in, read
 from statemachine.in_oms import changed_contents, has_left, is_confirmed_by_us, unfinished_parts
 from statemachine.left_twice import LeftTwice, left_twice
+from statemachine.made_twice import made_twice, orders_too_many
 from statemachine.missing import not_found_since_read
 from statemachine.parcels import sent_quantity
 from statemachine.payloads import import_known, our_payloads, what_oms_got
@@ -280,12 +281,13 @@ def _too_many(case: Case) -> str:
     lines = lines_named_in(case.one, case.facts)
     each = [(line, sent_quantity(case.facts, line.id), ordered_pieces(case.facts, line)) for line in lines]
     taken = {line.id: taken_back_since(case.facts, line) for line in lines}
-    twice = left_twice(case.facts)
+    twice, made = left_twice(case.facts), made_twice(case.facts)
     return joined(
-        f"{named(line)}: {f'{sent} in parcels, ' if sent or line.id not in twice else ''}"
+        f"{named(line)}: {f'{sent} in parcels, ' if sent or line.id not in {*twice, *made} else ''}"
         + f"{pieces_in_words(ordered)} "
         + (f"to be sent, {taken[line.id]} canceled or refunded since the import" if taken[line.id] else "ordered")
         + (_left_twice(case.facts, twice[line.id]) if line.id in twice else "")
+        + (_made_twice(case.facts) if line.id in made else "")
         for line, sent, ordered in each
     )
 
@@ -297,6 +299,11 @@ def _left_twice(facts: Facts, left: LeftTwice) -> str:
     if len(by_number(facts, left.oms_ids)) == 1:
         return f"{by}they report one number, so perhaps one parcel left; it is not known what it holds"
     return f"{by}it is not known what each of these orders sent. Perhaps each piece left once, perhaps one left twice"
+
+
+def _made_twice(facts: Facts) -> str:
+    orders = " and ".join(_with_newest(facts, oms_id) for oms_id in orders_too_many(facts))
+    return f", and more orders of the OMS than pieces are to be sent: {orders}"
 
 
 def _foreign_tracking(case: Case) -> str:

@@ -15,6 +15,7 @@ from statemachine.canceled_by_oms import (
 from statemachine.facts import AFTER_SHIPPING, EPOCH, VOUCHED, Facts, Line, Withdrawn
 from statemachine.in_oms import has_left, is_debited_after_shipping, is_shown_shipped, left_at, unfinished_parts
 from statemachine.left_twice import left_twice
+from statemachine.made_twice import made_twice, waits_for_no_piece
 from statemachine.missing import not_found_since_read
 from statemachine.readings import alive_parts, all_sent, is_vouched, pieces_of
 from statemachine.reason_of_order import Attention
@@ -58,6 +59,19 @@ _CURE_OF_PERHAPS_LEFT_TWICE: Final = (
     "Ask the OMS what left in each of these orders. If it split the order and each piece left once, nothing is to be "
     "done: `orders settle ORDER --reason WHY`. If a piece left twice, arrange the return of what is too much, and "
     "settle then. The reason stays until then."
+)
+
+#: What to do about orders of the OMS of which there are more than pieces.
+_CURE_OF_MADE_TWICE: Final = (
+    "Ask the OMS which of these orders is to send the goods, and have what is too much canceled there before it "
+    "leaves. Then `orders settle ORDER --reason WHY`. If it leaves all the same, the reason stands again."
+)
+
+#: What to do about an order of the OMS for which OR24 waits, though there is no piece left for it.
+_CURE_OF_NO_REST: Final = (
+    "One piece was ordered, one order of the OMS sent it, and Mirakl is notified when the other one has left too or is "
+    "canceled there. Ask the OMS what that one is to send. If nothing is missing, have it canceled there. `orders sent "
+    "ORDER --reason WHY` notifies Mirakl at once, but stops nothing in the OMS."
 )
 
 #: What to do about pieces that left though the import did not hand them over.
@@ -192,6 +206,8 @@ CURES_OF_GOODS: Final = (
     _CURE_OF_PIECES_TAKEN_BACK,
     _CURE_OF_LEFT_TWICE,
     _CURE_OF_PERHAPS_LEFT_TWICE,
+    _CURE_OF_MADE_TWICE,
+    _CURE_OF_NO_REST,
     CURE_OF_MORE_LEFT,
     _CURE_OF_REST_WITHDRAWN,
     _CURE_OF_LINES_ELSEWHERE,
@@ -232,9 +248,16 @@ def _cure_of_order(one: Attention, facts: Facts) -> str:
             return _cure_of_canceled(one, facts)
         case Reason.PAYMENT_LATE:
             return _cure_of_late(facts)
-        case Reason.PARTLY_SENT if _is_taken_back_in_part(unsent_lines(facts)):
-            return _CURE_OF_REST_WITHDRAWN
+        case Reason.PARTLY_SENT:
+            return _cure_of_rest(facts)
     return ""
+
+
+def _cure_of_rest(facts: Facts) -> str:
+    """What to do about an order of which some left, if the cure of the reason does not say it."""
+    if _is_taken_back_in_part(unsent_lines(facts)):
+        return _CURE_OF_REST_WITHDRAWN
+    return _CURE_OF_NO_REST if waits_for_no_piece(facts) else ""
 
 
 def _cure_of_canceled(one: Attention, facts: Facts) -> str:
@@ -276,6 +299,8 @@ def _cure_of_lines(reason: Reason, lines: Sequence[Line], facts: Facts) -> str:
             one for line in lines if (one := left_twice(facts).get(line.id))
         ]:
             return _CURE_OF_LEFT_TWICE if any(one.is_known for one in twice) else _CURE_OF_PERHAPS_LEFT_TWICE
+        case Reason.QUANTITY_EXCEEDS_ORDER if any(line.id in made_twice(facts) for line in lines):
+            return _CURE_OF_MADE_TWICE
         case Reason.QUANTITY_EXCEEDS_ORDER if any(taken_back_since(facts, line) for line in lines):
             return _CURE_OF_PIECES_TAKEN_BACK
         case Reason.LINES_ADDED_AFTER_IMPORT if lines and all(is_marked_by_us(facts, line) for line in lines):

@@ -109,7 +109,10 @@ def test_an_order_that_reports_after_mirakl_shows_the_order_shipped(rig: Rig) ->
     rig.imported()
     tell(rig, oms_id_of(rig))
     tell(rig, 99, 1)
-    assert (rig.state(), rig.attention()) == ("shipped", [])
+    assert (rig.state(), details(rig)) == ("shipped", {TOO_MANY: L1})
+    settle(rig)
+    tell(rig, 99, 4)
+    assert rig.attention() == []
     tell(rig, 99)
     assert details(rig) == {TOO_MANY: L1}
 
