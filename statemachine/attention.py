@@ -46,7 +46,6 @@ from statemachine.occurrences import (
     of_state,
     of_withdrawal,
 )
-from statemachine.parcels import sent_more_at
 from statemachine.payloads import may_be_in_oms
 from statemachine.readings import (
     acceptance,
@@ -61,7 +60,7 @@ from statemachine.reason_of_order import Attention
 from statemachine.reasons import Reason
 from statemachine.refused_or_canceled import reasons_of_dead
 from statemachine.reported_by_oms import reasons_of_oms
-from statemachine.settled import has_left_since, named, pieces_now, sent_again_at, taken_out
+from statemachine.settled import has_left_since, left_though_stopped_at, named, pieces_now, sent_again_at, taken_out
 from statemachine.states import State
 from statemachine.stops import INCIDENT, is_put_back, stood_at_shipment
 from statemachine.trackings import best_begun, best_tracking
@@ -201,14 +200,14 @@ def _incidents(facts: Facts, snapshot: Snapshot, state: State) -> Iterator[Atten
             yield Attention(Reason.LINE_INCIDENT, written(of_state(line)), after=after)
         elif not state.is_final and _left_with_incident(facts, line):
             # A settle of an earlier incident, after which a person let the line go on, is not about this one.
-            left = sent_more_at(facts, line.id) if taken_out(facts, line.id) else left_at(facts, line)
+            left = left_though_stopped_at(facts, line.id) if taken_out(facts, line.id) else left_at(facts, line)
             yield Attention(Reason.LINE_INCIDENT, written(f"{line.id} INCIDENT_OPEN"), after=Begun(told_at=left))
 
 
 def _left_with_incident(facts: Facts, line: Line) -> bool:
     """Whether the line left though Mirakl showed an incident of it, and no person settled that who knew that it left.
 
-    After a settle only a parcel shows that the line left: a status may be about the other lines.
+    After a settle a status may be about the other lines (settled.py, left_though_stopped_at).
     """
     if not (is_confirmed_by_us(facts) and has_left(facts, line) and stood_at_shipment(facts, line, INCIDENT)):
         return False

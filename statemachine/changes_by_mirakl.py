@@ -142,7 +142,7 @@ def _unmarked(line: Line) -> Line:
 
 
 def _left_though_taken_out(facts: Facts, line: Line, state: State) -> bool:
-    """Whether a parcel with this line left since a person settled that the line was taken out.
+    """Whether this line left since a person settled that it was taken out.
 
     If Mirakl took it back only after the shipment, it was to be sent again when it left, and has come back.
     """

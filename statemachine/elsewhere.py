@@ -43,12 +43,11 @@ from statemachine.occurrences import (
     of_shipped_date,
     of_state,
 )
-from statemachine.parcels import sent_more_at
 from statemachine.payloads import may_be_in_oms, what_oms_got
 from statemachine.readings import alive_parts, is_foreign_tracking, is_vouched
 from statemachine.reason_of_order import Attention
 from statemachine.reasons import Reason
-from statemachine.settled import has_left_since, left_to_others
+from statemachine.settled import has_left_since, left_though_stopped_at, left_to_others
 from statemachine.states import State
 from statemachine.stops import SHIPPED_LINE, stood_at_shipment
 from statemachine.trackings import best_tracking
@@ -170,12 +169,12 @@ def _tells_number(facts: Facts, read: Snapshot) -> bool:
 
 def _of_lines(facts: Facts, snapshot: Snapshot, beside: Sequence[Line]) -> Iterator[Attention]:
     """Lines that somebody else marked shipped while the OMS has them, or may have them; or that left it since
-    (`beside`), or in a parcel since a person settled that they are stopped there."""
+    (`beside`), also since a person settled that they are stopped there."""
     still = [line for line in _marked_in_oms(facts, snapshot) if not _is_left_to_others(facts, line)]
     left = _left_all_the_same(facts, snapshot)
     if lines := [line for line in snapshot.lines if line in still or line in left or line in beside]:
         shown = map(_mark_of, still)
-        told_at = max((sent_more_at(facts, line.id) for line in left), default=EPOCH)
+        told_at = max((left_though_stopped_at(facts, line.id) for line in left), default=EPOCH)
         told_at = max([told_at, *(left_at(facts, line) for line in beside)])
         after = Begun(last_without(facts, *shown), told_at)
         yield Attention(Reason.SHIPPED_ELSEWHERE, ", ".join(written(line.id) for line in lines), after=after)
@@ -208,8 +207,8 @@ def _is_left_to_others(facts: Facts, line: Line) -> bool:
 
 
 def _left_all_the_same(facts: Facts, snapshot: Snapshot) -> list[Line]:
-    """Lines that somebody else marked shipped, and that are in a parcel of the OMS since a person settled that they are
-    stopped there. Our OR24 for the rest does not end it."""
+    """Lines that somebody else marked shipped, and that the OMS sent since a person settled that they are stopped
+    there. Our OR24 for the rest does not end it."""
     lines = []
     for line in snapshot.lines if facts.decisions and facts.dispatches else ():  # most orders have no decision
         settle = left_to_others(facts, line.id)
@@ -231,7 +230,7 @@ def left_beside_mark(facts: Facts) -> tuple[Line, ...]:
     Perhaps two parcels left. Our OR24 or our debit for the order does not end it.
 
     The mark and the report are about one parcel if Mirakl showed the number of the OMS from the first. After a settle
-    that the OMS does not send a line, only a parcel shows that it did (`_left_all_the_same`).
+    that the OMS does not send a line, a status may be about the others (`_left_all_the_same`).
     """
     read, may_be = facts.snapshot, any(what.startswith(SHIPPED_LINE) for what, _ in facts.stops)
     if read is None or not (may_be and facts.dispatches) or sent_twice_at(facts) > EPOCH:  # of most orders; saves time

@@ -23,6 +23,7 @@ from statemachine.parcels import sent_more_at
 from statemachine.payloads import what_oms_got
 from statemachine.readings import (
     alive_parts,
+    all_sent,
     covers,
     in_parcels,
     is_ended_everywhere,
@@ -35,7 +36,7 @@ from statemachine.readings import (
     parts_in_oms,
 )
 from statemachine.receipts import repeats
-from statemachine.settled import settled_contents, settled_pieces
+from statemachine.settled import left_though_stopped_at, settled_contents, settled_pieces
 from statemachine.vouches import report_known_at
 
 #: Statuses in which the OMS makes nothing: a question, canceled, on hold (docs/kornitx.md 8.1).
@@ -59,8 +60,9 @@ def has_left(facts: Facts, line: Line) -> bool:
     """Whether goods of the line are on their way: parcels hold all its pieces, or it was sent by a status or a person.
 
     A dispatched status sends no line that the OMS never got, none that the OMS canceled while it made others, and none
-    that a person settled as stopped, if parcels name others. The rules of OR24 do not need this: they ask about owed
-    lines.
+    that a person settled as stopped, if parcels name others. Nor does it send a line that the OMS's answer to the
+    import shows in another order than the one that left, whatever `may_split` says. The rules of OR24 do not need this:
+    they ask about owed lines.
     """
     return is_sent(facts, line) and (in_parcels(facts, line) or not _cannot_leave(facts, line))
 
@@ -78,7 +80,8 @@ def _cannot_leave(facts: Facts, line: Line) -> bool:
         return _is_left_out(facts, line)
     listed = {name for one in facts.dispatches for name, _ in one.items}
     settled = settled_pieces(facts, EPOCH).get(line.id)
-    if settled and settled[-1].number == 0 and listed and line.id not in listed:
+    stopped = settled and settled[-1].number == 0 and left_though_stopped_at(facts, line.id) == EPOCH
+    if (stopped and listed and line.id not in listed) or _is_in_another_part(facts, line):
         return True
     got = what_oms_got(facts)
     in_oms = {line_id for lines in parts_in_oms(facts).values() for line_id in lines}
@@ -87,6 +90,14 @@ def _cannot_leave(facts: Facts, line: Line) -> bool:
     had = [other.id for other in lines if may_have(facts, other.id)]
     makes_others = any(not is_ended_everywhere(facts, other) for other in had)  # else it made all of them again
     return (never_got and any(one.items for one in got)) or (makes_others and is_ended_everywhere(facts, line.id))
+
+
+def _is_in_another_part(facts: Facts, line: Line) -> bool:
+    """Whether the OMS's answer to the import shows lines in several parts, and none of those with this line left."""
+    sent = {one.oms_id for one in facts.dispatches if one.covers}
+    known = {oms_id: lines for oms_id, lines in parts_in_oms(facts).items() if lines}
+    holders = {oms_id for oms_id, lines in known.items() if line.id in lines}
+    return len(known) > 1 and bool(holders) and not holders & sent
 
 
 def is_to_be_sent(facts: Facts, line: Line) -> bool:
@@ -150,6 +161,11 @@ def is_debited_after_shipping(facts: Facts) -> bool:
 def is_shown_shipped(facts: Facts) -> bool:
     """Whether Mirakl shows the order shipped, or debits after a shipment."""
     return mirakl_state(facts) in AFTER_SHIPPING or is_debited_after_shipping(facts)
+
+
+def all_left(facts: Facts) -> bool:
+    """Whether the OMS sent every owed line, and none of its orders has goods that have not left."""
+    return all_sent(facts) and not unfinished_parts(facts)
 
 
 def left_at(facts: Facts, *lines: Line) -> datetime:

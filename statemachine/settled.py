@@ -248,8 +248,30 @@ def _adds(settle: Decision, line_id: str) -> bool:
 
 
 def has_left_since(facts: Facts, line_id: str, settle: Decision) -> bool:
-    """Whether the OMS reported a parcel with this line of which the person who settled did not know."""
-    return not Begun(told_at=sent_more_at(facts, line_id)).is_known_to(settle)
+    """Whether the OMS reported that goods of this line left, and the person who settled did not know of it."""
+    return not Begun(told_at=left_though_stopped_at(facts, line_id)).is_known_to(settle)
+
+
+def left_though_stopped_at(facts: Facts, line_id: str) -> datetime:
+    """When the OMS last reported that more of a line left which a person had it stop. EPOCH: never.
+
+    A parcel shows it. A dispatched status shows it if its order has only lines that a person had the OMS stop: that of
+    an order with others may be about those.
+    """
+    lines_of = dict[int, set[str]]()
+    for part in facts.parts:
+        lines_of.setdefault(part.oms_id, set()).update(part.lines)
+    first = dict[int, datetime]()  # a status that is reported again is not newer
+    for one in facts.dispatches:
+        if one.covers and line_id in lines_of.get(one.oms_id, ()):
+            first[one.oms_id] = min(one.told_at, first.get(one.oms_id, one.told_at))
+    stopped = [at for oms_id, at in first.items() if all(_is_stopped(facts, line) for line in lines_of[oms_id])]
+    return max([sent_more_at(facts, line_id), *stopped])
+
+
+def _is_stopped(facts: Facts, line_id: str) -> bool:
+    """Whether a person settled that the OMS does not send this line."""
+    return taken_out(facts, line_id) is not None or left_to_others(facts, line_id) is not None
 
 
 def sent_again_at(facts: Facts) -> datetime:

@@ -13,11 +13,11 @@ from statemachine.canceled_by_oms import (
     pieces_canceled,
 )
 from statemachine.facts import AFTER_SHIPPING, EPOCH, VOUCHED, Facts, Line, Withdrawn
-from statemachine.in_oms import has_left, is_debited_after_shipping, is_shown_shipped, left_at, unfinished_parts
+from statemachine.in_oms import all_left, has_left, is_debited_after_shipping, is_shown_shipped, left_at
 from statemachine.left_twice import left_twice
 from statemachine.made_twice import made_twice, waits_for_no_piece
 from statemachine.missing import not_found_since_read
-from statemachine.readings import alive_parts, all_sent, is_vouched, pieces_of
+from statemachine.readings import alive_parts, is_vouched, pieces_of
 from statemachine.reason_of_order import Attention
 from statemachine.reasons import Reason
 from statemachine.stops import is_unpaid_again
@@ -312,7 +312,7 @@ def _cure_of_elsewhere(one: Attention, facts: Facts) -> str:
     """What to do about an order that somebody else shipped, and that the OMS has or sent too. Empty: the cure of the
     reason says it, because the OMS has not sent all of it."""
     by_oms = any(sent.oms_id != VOUCHED for sent in facts.dispatches)
-    is_sent_too = by_oms and all_sent(facts) and not unfinished_parts(facts)
+    is_sent_too = by_oms and all_left(facts)
     if one.detail:  # the fulfilment centre
         return _CURE_OF_OTHER_CENTRE_TOO if is_sent_too else _CURE_OF_OTHER_CENTRE
     if not is_sent_too:
@@ -397,4 +397,4 @@ def has_left_all(one: Attention, facts: Facts) -> bool:
     """Whether the goods that the reason is about have left: the lines that it names, or all of the order."""
     if lines := lines_named_in(one, facts):
         return all(has_left(facts, line) for line in lines)
-    return all_sent(facts)
+    return all_left(facts)

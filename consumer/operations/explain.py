@@ -32,12 +32,11 @@ from consumer.operations.timeline import what_happened
 from statemachine.commands import Command, CommandKind, CommandState, Policy
 from statemachine.events import Trigger
 from statemachine.facts import AFTER_SHIPPING, DEBIT, DecisionKind, Facts
-from statemachine.in_oms import is_debited_after_shipping
+from statemachine.in_oms import all_left, is_debited_after_shipping
 from statemachine.payloads import import_known, may_be_in_oms
 from statemachine.plan import awaits_read_after, plan
 from statemachine.readings import (
     acceptance,
-    all_sent,
     is_canceled_by_oms,
     is_pending,
     is_sent,
@@ -282,7 +281,7 @@ def _oms_goes_on(order: OrderRow) -> str:
 
 def oms_goes_on(facts: Facts) -> str:
     """What to say of the OMS if it has the order, or may have it, and has not sent all of it. Else an empty text."""
-    if all_sent(facts):
+    if all_left(facts):
         return ""
     if is_canceled_by_oms(facts):
         return ""

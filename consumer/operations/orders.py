@@ -40,6 +40,7 @@ from statemachine.facts import (
     Withdrawn,
     age_of,
 )
+from statemachine.in_oms import all_left
 from statemachine.occurrences import after_all, after_reads_and_reports, seen_in
 from statemachine.payloads import import_known, may_be_in_oms, possible_imports, settle_as_imported
 from statemachine.readings import all_sent, is_pending, last_answer, mirakl_state, unsent_parts
@@ -349,7 +350,7 @@ def _require_waiting_for_answer(order: OrderRow) -> None:
 
 def _how_to_withdraw(order: OrderRow) -> str:
     """What a person does to withdraw an order that Mirakl has accepted."""
-    if order.state is State.SHIPPED or all_sent(order.facts):
+    if order.state is State.SHIPPED or all_left(order.facts):
         return "to withdraw it, stop the parcel, and refund it in Mirakl's portal"
     if may_be_in_oms(order.facts):
         return "to withdraw it, stop it in the OMS, and cancel or refund it in Mirakl's portal"

@@ -14,7 +14,7 @@ from consumer.operations.outside import answer_awaited, canceled_in_oms, money_a
 from consumer.operations.stops import what_ends
 from statemachine.commands import CommandKey, CommandKind, CommandState, Policy
 from statemachine.facts import VOUCHED, Decision, DecisionKind, Facts, Line
-from statemachine.in_oms import unfinished_parts
+from statemachine.in_oms import all_left, unfinished_parts
 from statemachine.joining import join
 from statemachine.missing import is_gone
 from statemachine.payloads import import_known
@@ -149,7 +149,7 @@ def _other_parcels(before: Plan, facts: Facts) -> str:
     """What a person has to stop of an order or of lines that somebody else shipped too."""
     reasons = [one for one in before.attention if one.reason is Reason.SHIPPED_ELSEWHERE]
     lines = [line for one in reasons for line in lines_named_in(one, facts)]
-    if all_sent(facts) and not unfinished_parts(facts):
+    if all_left(facts):
         too = "the OMS sent the goods too: if two parcels left, stop the second or arrange its return first"
         if lines and (beside := others_to_arrive_with(lines, facts)):
             too += f", but not that of what is to arrive and is perhaps in it: {', '.join(beside)}"

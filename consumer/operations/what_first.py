@@ -4,8 +4,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from adapters.store.orders import OrderRow
-from statemachine.in_oms import is_debited_after_shipping
-from statemachine.readings import all_sent
+from statemachine.in_oms import all_left, is_debited_after_shipping
 from statemachine.reason_of_order import Attention, StandingAttention
 from statemachine.reasons import Reason
 from statemachine.urgency_of_order import urgency_of
@@ -34,7 +33,7 @@ def come_before(one: Attention, order: OrderRow) -> list[str]:
 
     The facts of a quarantined order cannot be asked: none comes before another.
     """
-    if order.quarantine is not None or not _rests_on_what_is_made(one, order) or all_sent(order.facts):
+    if order.quarantine is not None or not _rests_on_what_is_made(one, order) or all_left(order.facts):
         return []
     return list(dict.fromkeys(str(other.reason) for other in order.attention if other.reason in _STOP_IN_OMS))
 
