@@ -19,7 +19,14 @@ from statemachine.facts import (
     Snapshot,
     Withdrawn,
 )
-from statemachine.in_oms import changed_contents, has_left, is_confirmed_by_us, is_done_in_oms, is_to_be_sent
+from statemachine.in_oms import (
+    changed_contents,
+    has_left,
+    is_confirmed_by_us,
+    is_done_in_oms,
+    is_shown_shipped,
+    is_to_be_sent,
+)
 from statemachine.occurrences import MESSAGE, Begun, last_without
 from statemachine.other_values import LEFT_OUT, shown_since
 from statemachine.payloads import import_known, may_be_in_oms, our_payloads, what_oms_got
@@ -40,7 +47,14 @@ from statemachine.settled import (
     taken_out,
 )
 from statemachine.states import State
-from statemachine.stops import came_back, left_though_taken_back, let_go_again, line_stopped_at
+from statemachine.stops import (
+    SHIPPED_LINE,
+    came_back,
+    left_though_taken_back,
+    let_go_again,
+    line_stopped_at,
+    stood_at_shipment,
+)
 
 
 def changes_by_mirakl(facts: Facts, policy: Policy, snapshot: Snapshot, state: State) -> Iterator[Attention]:
@@ -76,7 +90,8 @@ def _changed_lines(facts: Facts, snapshot: Snapshot, state: State) -> tuple[dict
     of the line since, in what the settle names. If the OMS may have got one of several payloads, each counts. What was
     withdrawn before our import does not count, because the person who released the import knew it. In SHIPPED a line
     that the OMS sent or ended does not count either, because nobody can change it in the OMS, unless it left though
-    Mirakl had taken it back: its parcel has to be stopped.
+    Mirakl had taken it back: its parcel has to be stopped. A line that the OMS still has counts, if somebody else
+    reported the whole order shipped.
     """
     fewer, more, in_oms = dict[str, str](), dict[str, str](), pieces_in_oms(facts, snapshot)
     if not in_oms:  # of orders that are not imported yet; this saves time
@@ -88,14 +103,15 @@ def _changed_lines(facts: Facts, snapshot: Snapshot, state: State) -> tuple[dict
         left_wrongly = state is State.SHIPPED and (
             part_left or (bool(befores) and left_though_taken_back(facts, shown))
         )
-        line = _unmarked(shown) if left_wrongly else shown
+        is_of_order = _is_marked_with_the_order(facts, shown)
+        line = _unmarked(shown) if left_wrongly or is_of_order else shown
         now = pieces_now(snapshot, line)
         if befores and (line.is_owed or _is_withdrawn(facts, line)):
             less = [before for before in befores if now.is_less_than(before)]
             still_made = less and (left_wrongly or not (state is State.SHIPPED and is_done_in_oms(facts, line)))
             if still_made or part_left or (now.number == 0 and _left_though_taken_out(facts, line, state)):
                 fewer[line.id] = named(line.id, now, (less or befores)[0])
-            left = state is State.SHIPPED and (line.shipped or is_sent(facts, line))
+            left = is_of_order or (state is State.SHIPPED and (line.shipped or is_sent(facts, line)))
             grown = [before for before in befores if now.is_more_than(before)]
             if grown and not less and not left:
                 more[line.id] = named(line.id, now, grown[0])
@@ -137,7 +153,7 @@ def _is_owed_again(facts: Facts, line: Line) -> bool:
 
 
 def _unmarked(line: Line) -> Line:
-    """The line as if our OR24, which marks every line shipped, had not marked it."""
+    """The line as if a report of the whole order, which marks every line shipped, had not marked it."""
     return replace(line, state="", shipped=False) if line.state in AFTER_SHIPPING else line
 
 
@@ -212,9 +228,17 @@ def all_taken_back(facts: Facts, snapshot: Snapshot) -> list[Line]:
 
 
 def _is_withdrawn(facts: Facts, line: Line) -> bool:
-    """Whether Mirakl took the line back, and nobody but us can have marked it shipped.
+    """Whether Mirakl took the line back, and nobody else marked this line shipped.
 
     Our own OR24 marks every line shipped, also one whose money went back before, so it proves nothing of a line.
     """
     marked = line.state in AFTER_SHIPPING or line.shipped
     return line.is_taken_back and (is_confirmed_by_us(facts) or not marked)
+
+
+def _is_marked_with_the_order(facts: Facts, line: Line) -> bool:
+    """Whether somebody else reported the whole order shipped, which marks every line: also one that was taken back
+    before, and one that the OMS still has to send, because that was reported too early."""
+    if is_confirmed_by_us(facts) or not is_shown_shipped(facts):
+        return False
+    return not stood_at_shipment(facts, line, SHIPPED_LINE)

@@ -1,0 +1,80 @@
+"""Mirakl took a line back that the OMS has, and somebody else reported the order shipped, which marks every line."""
+
+from pathlib import Path
+
+import pytest
+
+from adapters.simulators.mirakl import changes
+from statemachine.facts import DecisionKind
+from tests.consumer.in_oms_hands import decide, details, tell
+from tests.consumer.rig import Rig
+
+
+@pytest.fixture
+def rig(tmp_path: Path) -> Rig:
+    return Rig(tmp_path)
+
+
+def shipped_in_the_portal(rig: Rig) -> None:
+    changes.put_in_state(rig.mirakl["alpha"], "1-A", "SHIPPED")
+    rig.poll(60)
+
+
+@pytest.mark.parametrize("workflow", ["PAY_ON_ACCEPTANCE", "PAY_ON_DELIVERY", "PAY_ON_SHIPMENT"])
+@pytest.mark.parametrize("read_between", [True, False])
+def test_the_line_is_taken_out_in_the_oms_though_mirakl_shows_it_shipped(
+    rig: Rig, workflow: str, read_between: bool
+) -> None:
+    rig.imported(lines=2, workflow=workflow)
+    changes.refund(rig.mirakl["alpha"], "1-A", "1-A-2")
+    if read_between:
+        rig.poll(60)
+    shipped_in_the_portal(rig)
+    assert details(rig) == {"lines_canceled_after_import": "1-A-2", "shipped_elsewhere": ""}
+    decide(rig, DecisionKind.SETTLE, "shipped_elsewhere")
+    assert rig.attention() == ["lines_canceled_after_import"], "the OMS goes on, and it still has the line"
+    decide(rig, DecisionKind.SETTLE)
+    assert rig.attention() == []
+
+
+def shipped_in_the_portal_too_early(rig: Rig, quantity: int = 1) -> None:
+    """A person settles that the OMS's own goods were meant, and that the OMS goes on."""
+    rig.imported(lines=2, quantity=quantity)
+    shipped_in_the_portal(rig)
+    assert rig.attention() == ["shipped_elsewhere"]
+    decide(rig, DecisionKind.SETTLE)
+    rig.clock.advance(3600)
+
+
+def test_a_line_that_is_refunded_before_the_oms_sent_it_is_taken_out_there(rig: Rig) -> None:
+    shipped_in_the_portal_too_early(rig)
+    changes.refund(rig.mirakl["alpha"], "1-A", "1-A-2")
+    rig.poll(60)
+    assert details(rig) == {"lines_canceled_after_import": "1-A-2"}
+
+
+def test_pieces_that_are_canceled_before_the_oms_sent_them_are_taken_out_there(rig: Rig) -> None:
+    shipped_in_the_portal_too_early(rig, quantity=2)
+    changes.set_line(rig.mirakl["alpha"], "1-A", "1-A-2", quantity=1)
+    rig.poll(60)
+    assert details(rig) == {"lines_canceled_after_import": "1-A-2 (1 of 2)"}
+
+
+def test_a_line_that_comes_back_after_the_oms_sent_it_is_not_taken_out(rig: Rig) -> None:
+    shipped_in_the_portal_too_early(rig)
+    tell(rig, 8, shipping_tracking="T1")
+    decide(rig, DecisionKind.SETTLE)
+    rig.clock.advance(86400)
+    changes.refund(rig.mirakl["alpha"], "1-A", "1-A-2")
+    rig.poll(60)
+    assert rig.attention() == []
+
+
+def test_a_line_that_somebody_marked_before_the_refund_is_not_taken_out(rig: Rig) -> None:
+    rig.imported(lines=2)
+    changes.set_line(rig.mirakl["alpha"], "1-A", "1-A-2", order_line_state="SHIPPED")
+    rig.poll(60)
+    decide(rig, DecisionKind.SETTLE)
+    changes.refund(rig.mirakl["alpha"], "1-A", "1-A-2")
+    rig.poll(60)
+    assert rig.attention() == []
