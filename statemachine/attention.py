@@ -62,7 +62,7 @@ from statemachine.refused_or_canceled import reasons_of_dead
 from statemachine.reported_by_oms import reasons_of_oms
 from statemachine.settled import has_left_since, left_though_stopped_at, named, pieces_now, sent_again_at, taken_out
 from statemachine.states import State
-from statemachine.stops import INCIDENT, is_put_back, stood_at_shipment
+from statemachine.stops import INCIDENT, is_marked_in_incident, is_put_back, stood_at_shipment
 from statemachine.trackings import best_begun, best_tracking
 from statemachine.troubles import is_released, messages_waited_until, named_since, reason_from, troubles_of_need
 
@@ -187,8 +187,9 @@ def _refused_in_vain(facts: Facts, policy: Policy, state: State) -> Iterator[Att
 
 
 def _incidents(facts: Facts, snapshot: Snapshot, state: State) -> Iterator[Attention]:
-    """Lines with an incident. A closed incident counts until the order is shipped, because its line is not sent. If the
-    line left with an incident, our OR24 for the others, which marks it shipped, does not end the reason.
+    """Lines with an incident. A closed incident counts until the order is shipped, because its line is not sent. Our
+    OR24 for the others, which marks the line shipped, does not end the reason if the line left, nor as long as the OMS
+    has it and nobody settled that it is stopped.
 
     If goods left of an order of which no line is to be sent any more, withdrawn_after_import stands instead of these.
     """
@@ -198,6 +199,8 @@ def _incidents(facts: Facts, snapshot: Snapshot, state: State) -> Iterator[Atten
         if line.state == "INCIDENT_OPEN" or (line.state == "INCIDENT_CLOSED" and state != State.SHIPPED):
             after = Begun(last_without(facts, of_state(line)), left_at(facts, line))
             yield Attention(Reason.LINE_INCIDENT, written(of_state(line)), after=after)
+        elif not state.is_final and is_marked_in_incident(facts, line):
+            yield Attention(Reason.LINE_INCIDENT, written(f"{line.id} INCIDENT_OPEN"))
         elif not state.is_final and _left_with_incident(facts, line):
             # A settle of an earlier incident, after which a person let the line go on, is not about this one.
             left = left_though_stopped_at(facts, line.id) if taken_out(facts, line.id) else left_at(facts, line)

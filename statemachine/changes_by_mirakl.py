@@ -50,6 +50,7 @@ from statemachine.states import State
 from statemachine.stops import (
     SHIPPED_LINE,
     came_back,
+    is_marked_in_incident,
     left_though_taken_back,
     let_go_again,
     line_stopped_at,
@@ -143,8 +144,9 @@ def _is_owed_again(facts: Facts, line: Line) -> bool:
     """Whether OR24 did not wait for the line, because it was taken back or in an incident, and it is to be sent now.
 
     OR24 marks every line shipped, also one that the OMS never sent. A settle since then shows that a person was asked.
+    As long as nobody has stopped a line with an incident, line_incident asks.
     """
-    if line.is_owed or not is_to_be_sent(facts, line):
+    if line.is_owed or not is_to_be_sent(facts, line) or is_marked_in_incident(facts, line):
         return False
     stopped_at = line_stopped_at(facts, line)
     if stopped_at is None or is_settled_as_shown(facts, line.id, stopped_at):

@@ -31,7 +31,7 @@ from statemachine.facts import (
 from statemachine.in_oms import has_left, is_confirmed_by_us, left_at
 from statemachine.occurrences import age_of_kept, is_kept, last_without, of_mark, seen_at
 from statemachine.payloads import what_oms_got
-from statemachine.readings import is_ended_everywhere, last_answer
+from statemachine.readings import is_ended_everywhere, last_answer, may_have
 from statemachine.reason_of_order import Attention
 from statemachine.reasons import Reason
 from statemachine.settled import is_added_as_shown, is_settled_as_shown, settle_of_line
@@ -253,6 +253,15 @@ def stood_at_shipment(facts: Facts, line: Line, *stops: str) -> bool:
         return False
     without = last_without(facts, of_mark(line)) if SHIPPED_LINE in stops else None
     return without is None or age_of_kept(without) < age_of_kept(last)
+
+
+def is_marked_in_incident(facts: Facts, line: Line) -> bool:
+    """Whether our OR24, which marks every line shipped, marked this one in an incident, while the OMS has it, and no
+    person settled how much of it is to be sent."""
+    if not is_confirmed_by_us(facts) or line.state not in AFTER_SHIPPING or not facts.stops:
+        return False
+    is_made = bool(may_have(facts, line.id)) and not (has_left(facts, line) or is_ended_everywhere(facts, line.id))
+    return is_made and settle_of_line(facts, EPOCH, line.id) is None and stood_at_shipment(facts, line, INCIDENT)
 
 
 def line_stopped_at(facts: Facts, line: Line) -> datetime | None:

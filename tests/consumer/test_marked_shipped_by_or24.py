@@ -50,6 +50,8 @@ def test_a_line_that_only_or24_marked_shipped_is_asked_for_when_it_is_owed_again
     rig.imported(lines=2)
     stop(rig)
     rig.poll(60)
+    if stop is in_an_incident:
+        decide(rig, DecisionKind.SETTLE, "line_incident")  # the OMS has stopped it
     first_line_ships(rig)
     line_is_to_be_sent_again(rig)
     assert details(rig) == {"lines_added_after_import": f"{LINE} (0, now 1)"}
@@ -58,6 +60,17 @@ def test_a_line_that_only_or24_marked_shipped_is_asked_for_when_it_is_owed_again
     decide(rig, DecisionKind.SETTLE)
     rig.poll(600)
     assert rig.attention() == []
+
+
+def test_a_line_with_an_incident_that_nobody_stopped_stays_on_the_list_when_the_rest_is_shipped(rig: Rig) -> None:
+    rig.imported(lines=2)
+    in_an_incident(rig)
+    rig.poll(60)
+    first_line_ships(rig)
+    line_is_to_be_sent_again(rig)
+    assert details(rig) == {"line_incident": f"{LINE} INCIDENT_OPEN"}, "the OMS still makes it"
+    tell(rig, 1, new_cancellations=[{"items": [{"external_ref": LINE, "quantity": 1}]}])
+    assert "line_incident" not in details(rig), "the OMS canceled it"
 
 
 def test_a_line_that_the_oms_sent_after_the_rest_needs_nobody(rig: Rig) -> None:
