@@ -270,6 +270,11 @@ class OmsOrder:
 class Oms(Protocol):
     """One company's account at the OMS."""
 
+    @property
+    def left_out(self) -> frozenset[str]:
+        """Codes of the custom fields of an order that a payload does not carry in any form."""
+        ...
+
     def payload(self, order: bytes, messages: Sequence[str], quantities: Mapping[str, int | None]) -> bytes:
         """Build the bytes that `import_order` sends for an order of OR11 and its customer's messages.
 

@@ -261,19 +261,13 @@ def new_base(
 # -- Loops -------------------------------------------------------------------------------------------------------
 
 
-def _left_out(settings: Settings) -> dict[str, frozenset[str]]:
-    """For each shop the codes of custom fields that its imports do not carry."""
-    return {name: config.fields_left_out(shop.oms) for name, shop in settings.shops.items()}
-
-
 def new_consumer(base: Base) -> Consumer:
     """Make a consumer: one more member of the consumer group."""
     topics = base.settings.topics
     shops = frozenset(base.settings.shops)
-    left_out = _left_out(base.settings)
     ids = config.shop_ids(base.settings)
     decoders = {
-        topics.snapshots: lambda value, headers: seal_snapshot(value, headers, shops, left_out),
+        topics.snapshots: lambda value, headers: seal_snapshot(value, headers, shops),
         topics.oms_events: lambda value, headers: decode_oms(value, headers, ids, base.clock.now()),
     }
     reader = base.log.reader(group_of(base.settings), list(decoders))
@@ -350,7 +344,7 @@ def new_housekeeping(base: Base) -> Housekeeping:
     """Make the housekeeping. If the log is embedded, it deletes old records."""
     embedded = base.log if isinstance(base.log, EmbeddedLog) else None
     return Housekeeping(
-        shops=_left_out(base.settings),
+        shops=tuple(base.settings.shops),
         store=base.store,
         orders=base.orders,
         leases=base.leases,

@@ -5,7 +5,7 @@ knows, removes snapshots that nothing rests on, counts what people decided and w
 names and urgencies that older code did not store.
 """
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection
 from datetime import datetime, timedelta
 from functools import partial
 from typing import Final
@@ -61,7 +61,7 @@ class Housekeeping:
     def __init__(
         self,
         *,
-        shops: Mapping[str, Collection[str]],
+        shops: Collection[str],
         store: Store,
         orders: OrderWriter,
         leases: Leases,
@@ -72,14 +72,13 @@ class Housekeeping:
         keep_snapshots: timedelta,
         hooks: Hooks,
     ) -> None:
-        """`shops`: each with the codes of custom fields that its imports do not carry. `embedded_log` None: the log is
-        Kafka, and nothing is trimmed.
+        """`embedded_log` None: the log is Kafka, and nothing is trimmed.
 
         `keep_records`: the age at which applied records of the embedded log are deleted. `keep_foreign`: an order that
         no read has shown is forgotten if the OMS has not reported on it for this time. `keep_snapshots`: an order at
         its end keeps all its snapshots for this time.
         """
-        self._shops = dict(shops)
+        self._shops = tuple(shops)
         self._store = store
         self._orders = orders
         self._leases = leases
@@ -161,10 +160,10 @@ class Housekeeping:
     def _replan(self) -> None:
         """Plan every open order again, because a policy may have changed before this process took the lease, and a
         change of policy is no event."""
-        for shop, left_out in self._shops.items():
+        for shop in self._shops:
             kept = partial(self._leases.kept, RELAY)
             self._sparing(partial(keep_what_was_sent, self._store, self._orders, shop, kept))
-            self._sparing(partial(read_stored_again, self._store, self._orders, shop, left_out, kept))
+            self._sparing(partial(read_stored_again, self._store, self._orders, shop, kept))
             keys = order_rows.open_keys(self._store, shop)
             for start in range(0, len(keys), REPLAN_BATCH):
                 kept()

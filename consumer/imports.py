@@ -40,11 +40,12 @@ class ReadsBusy(OrderflowError):
 @dataclass(frozen=True, slots=True)
 class Outgoing:
     """The bytes that an import sends, the notes that are kept with it (facts.Handover), and whether Mirakl showed the
-    customer's messages for it."""
+    customer's messages for it. `left_out`: codes of custom fields that the bytes leave out, if they are new."""
 
     payload: bytes
     notes: tuple[str, ...] = ()
     messages_read: bool = False
+    left_out: frozenset[str] = frozenset()
 
 
 def outgoing(
@@ -71,7 +72,7 @@ def outgoing(
         raise Unimportable(["the order as received"])
     pieces = {line.id: line.quantity for line in snapshot.owed_lines}
     if not snapshot.has_messages:
-        return Outgoing(oms.payload(claim.received, (), pieces))
+        return Outgoing(oms.payload(claim.received, (), pieces), left_out=oms.left_out)
     try:
         written = _messages(claim, mirakl, accounts)
     except RemoteError:
@@ -79,9 +80,11 @@ def outgoing(
         failing = [one for one in troubles_of(facts, claim.command.key) if one.operation == MESSAGES]
         if not any(imports_without_messages(facts, policy, one, now) for one in failing):
             raise
-        return Outgoing(oms.payload(claim.received, (), pieces), (MESSAGES_NOT_FOUND,))
+        payload = oms.payload(claim.received, (), pieces)
+        return Outgoing(payload, (MESSAGES_NOT_FOUND,), left_out=oms.left_out)
     notes = (ATTACHMENT,) if written.has_attachments else ()
-    return Outgoing(oms.payload(claim.received, written.texts, pieces), notes, messages_read=True)
+    payload = oms.payload(claim.received, written.texts, pieces)
+    return Outgoing(payload, notes, messages_read=True, left_out=oms.left_out)
 
 
 def next_try_at(claim: Claim, next_at: datetime, policy: Policy, now: datetime, longest: timedelta) -> datetime:

@@ -116,8 +116,9 @@ def _refuse_quarantined(looks: Sequence[LastLook], found: Mapping[int, str | Non
 
 
 def _events(one: LastLook, now: datetime) -> list[Event]:
-    notes = one.outgoing.notes if one.outgoing else ()
-    events = handover_events(one.claim, one.payload, notes, now)
-    if one.outgoing and one.outgoing.messages_read:
+    if one.outgoing is None:
+        return []
+    events = handover_events(one.claim, one.outgoing.payload, one.outgoing.notes, one.outgoing.left_out, now)
+    if one.outgoing.messages_read:
         events += recovery_events(one.claim, MESSAGES, now)
     return events

@@ -10,13 +10,13 @@ version before. So two things would be missing:
   go on when the line is to be sent again.
 """
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
 from typing import Final
 
 from adapters.errors import OrdersWait, StoreUnavailable, Unreadable
-from adapters.messages.contents import formula_for
+from adapters.messages.contents import is_of_this_version
 from adapters.messages.snapshots import read_of
 from adapters.store import snapshots as snapshot_rows
 from adapters.store.facts_json import facts_from_json
@@ -35,12 +35,8 @@ SOURCE: Final = "/orderflow/reads-of-before"
 BATCH: Final = 500
 
 
-def read_stored_again(
-    store: Store, orders: OrderWriter, shop: str, left_out: Collection[str], before_batch: Callable[[], object]
-) -> None:
+def read_stored_again(store: Store, orders: OrderWriter, shop: str, before_batch: Callable[[], object]) -> None:
     """Apply an event to every open order of a shop of which something is missing. `before_batch` may raise Fenced.
-
-    `left_out`: codes of custom fields that an import of this shop does not carry.
 
     Raises StoreUnavailable, and OrdersWait when all other orders are done.
     """
@@ -49,7 +45,7 @@ def read_stored_again(
     while rows := open_facts(store, shop, after, BATCH):
         before_batch()
         after = rows[-1].key
-        events = [event for row in rows if (event := _event_of(store, shop, row, left_out)) is not None]
+        events = [event for row in rows if (event := _event_of(store, shop, row)) is not None]
         try:
             if events:
                 orders.apply_alone(events)
@@ -59,22 +55,22 @@ def read_stored_again(
         raise OrdersWait(waiting)
 
 
-def _event_of(store: Store, shop: str, row: StoredFacts, left_out: Collection[str]) -> Event | None:
+def _event_of(store: Store, shop: str, row: StoredFacts) -> Event | None:
     try:
-        return _missing(store, shop, row, left_out)
+        return _missing(store, shop, row)
     except StoreUnavailable:
         raise
     except Exception:  # it costs no other order; this one is quarantined if it cannot be planned
         return None
 
 
-def _missing(store: Store, shop: str, row: StoredFacts, left_out: Collection[str]) -> Event | None:
+def _missing(store: Store, shop: str, row: StoredFacts) -> Event | None:
     facts = facts_from_json(row.facts)
     read = facts.snapshot
     if read is None:
         return None
-    if any(formula_of(digest) != formula_for(name) for name, digest in read.contents):
-        return _read_again(store, shop, row, read, left_out)
+    if not all(is_of_this_version(name, formula_of(digest)) for name, digest in read.contents):
+        return _read_again(store, shop, row, read)
     known = dict(facts.stops)
     missing = tuple((what, at) for what, at in stops_of(read) if what not in known or known[what] < at)
     if read.is_remembered or not missing:
@@ -83,7 +79,7 @@ def _missing(store: Store, shop: str, row: StoredFacts, left_out: Collection[str
     return Event(SOURCE, event_id, shop, row.order_id, Trigger.SNAPSHOT, read.read_at, Facts(stops=missing))
 
 
-def _read_again(store: Store, shop: str, row: StoredFacts, read: Snapshot, left_out: Collection[str]) -> Event | None:
+def _read_again(store: Store, shop: str, row: StoredFacts, read: Snapshot) -> Event | None:
     """The event that the stored bytes of this read were read again. None if the store does not have them, or if they
     cannot be read.
 
@@ -94,7 +90,7 @@ def _read_again(store: Store, shop: str, row: StoredFacts, read: Snapshot, left_
     if raw is None:
         return None
     try:  # a moment later, so that it is newer than the read by the version before, and older than any other
-        _, again, references = read_of(raw, read.read_at + timedelta(microseconds=1), left_out)
+        _, again, references = read_of(raw, read.read_at + timedelta(microseconds=1))
     except Unreadable:
         return None
     event_id = f"{row.order_id}:{read.digest}:{again.read_at.isoformat()}:read again"

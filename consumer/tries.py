@@ -26,9 +26,11 @@ from adapters.store.orders import OrderRow
 from consumer.accounts import AccountKey
 from consumer.circuit import RefusedCall
 from consumer.retry import TryResult, Verdict
+from statemachine.by_field import carried, handed
 from statemachine.commands import CommandKind, CommandState
 from statemachine.events import Event, Trigger
 from statemachine.facts import (
+    EPOCH,
     RESTORED,
     Answer,
     Attempt,
@@ -109,15 +111,18 @@ def claimed_event(order: OrderRow, command: CommandRow, token: str, now: datetim
     return Event(SOURCE, event_id, order.shop, order.order_id, Trigger.CALL, now, facts, note=note)
 
 
-def handover_events(claim: Claim, payload: bytes | None, notes: tuple[str, ...], now: datetime) -> list[Event]:
-    """Return the event that an import sends this payload. It keeps the lines and notes that the payload contains.
+def handover_events(
+    claim: Claim, payload: bytes, notes: tuple[str, ...], left_out: frozenset[str], now: datetime
+) -> list[Event]:
+    """Return the event that an import sends this payload. It keeps the lines and notes that the payload contains, and
+    which codes of custom fields it leaves out (`left_out`).
 
-    Returns no event for another call, and normally none for the payload of an earlier try, whose event is stored
-    already. One exception: a person settled a change of Mirakl since that try. The OMS may not have had the order when
-    the person looked there, and gets it now without the change. So the change becomes a reason again (settled.py).
+    Normally returns no event for the payload of an earlier try, whose event is stored already. One exception: a person
+    settled a change of Mirakl since that try. The OMS may not have had the order when the person looked there, and gets
+    it now without the change. So the change becomes a reason again (settled.py).
     """
     snapshot, command = claim.order.facts.snapshot, claim.command
-    if payload is None or snapshot is None:
+    if snapshot is None:
         return []
     if payload == command.payload:
         earlier = max(claim.order.facts.handovers, default=None)
@@ -127,10 +132,15 @@ def handover_events(claim: Claim, payload: bytes | None, notes: tuple[str, ...],
         # After the settle, also if the clock of the process that stored it is ahead of ours.
         handover = replace(earlier, at=max(now, settled_at + datetime.resolution))
     else:
-        handover = Handover(now, _items(snapshot), snapshot.contents, notes, age_of(snapshot)[0])
+        handover = _handover(snapshot, notes, left_out, now)
     event_id, note = f"{command.id}:{claim.token}:handover", _note(command, "handover")
     facts = Facts(handovers=(handover,))
     return [Event(SOURCE, event_id, claim.order.shop, claim.order.order_id, Trigger.CALL, now, facts, note=note)]
+
+
+def _handover(snapshot: Snapshot, notes: tuple[str, ...], left_out: frozenset[str], now: datetime) -> Handover:
+    """What an import of this read carries, if it leaves out these codes of custom fields."""
+    return Handover(now, _items(snapshot), handed(snapshot.contents, left_out), notes, age_of(snapshot)[0])
 
 
 def _items(snapshot: Snapshot) -> tuple[tuple[str, int], ...]:
@@ -145,18 +155,20 @@ def maybe_sent_before(claim: Claim) -> bool:
     return command.maybe_sent or Attempt(command.kind, RESTORED) in claim.order.facts.attempts
 
 
-def duplicate_is_ours(claim: Claim) -> bool:
-    """Whether the OMS has what this import carries, if it calls the order a duplicate.
+def duplicate_is_ours(claim: Claim, left_out: frozenset[str]) -> bool:
+    """Whether the OMS has what this import carries, if it calls the order a duplicate. `left_out`: codes of custom
+    fields that an import leaves out now.
 
     It has, if an import of ours may have landed, and each of these imports carried the same lines and contents. If they
     differ, a person has to compare, because nobody knows which of them the OMS has.
     """
     facts, snapshot, command = claim.order.facts, claim.order.facts.snapshot, claim.command
-    possible = [(one.items, one.contents) for one in possible_imports(facts)]
+    possible = [(one.items, carried(one, left_out)) for one in possible_imports(facts)]
     if not possible or snapshot is None:
         return maybe_sent_before(claim)
     repeats = command.maybe_sent and command.payload is not None and facts.handovers
-    now = possible[-1] if repeats else (_items(snapshot), snapshot.contents)
+    newest = _handover(snapshot, (), left_out, EPOCH)
+    now = possible[-1] if repeats else (newest.items, carried(newest))
     return all(one == now for one in possible)
 
 

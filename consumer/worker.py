@@ -239,7 +239,7 @@ class Worker:
         verdict = after_failure(
             error,
             attempts=command.attempts,
-            duplicate_is_ours=duplicate_is_ours(claim),
+            duplicate_is_ours=duplicate_is_ours(claim, self.shops[claim.order.shop].oms.left_out),
             give_up_at=command.give_up_at,
             now=now,
             backoff=self._backoff,

@@ -66,7 +66,7 @@ def changes_by_mirakl(facts: Facts, policy: Policy, snapshot: Snapshot, state: S
     if more:
         yield Attention(Reason.LINES_ADDED_AFTER_IMPORT, ",".join(more.values()))
     if may_be_in_oms(facts) and (shown := compared(facts)) is not None:
-        yield from _changed_after_import(facts, shown)
+        yield from _changed_after_import(facts, policy, shown)
     if state in (State.SHIPPING, State.IMPORTED):
         yield from let_go_again(facts, policy, snapshot, fewer, more)
 
@@ -197,7 +197,7 @@ def pieces_in_oms(facts: Facts, snapshot: Snapshot) -> dict[str, list[Pieces]]:
     return found
 
 
-def _changed_after_import(facts: Facts, shown: LastOpen) -> Iterator[Attention]:
+def _changed_after_import(facts: Facts, policy: Policy, shown: LastOpen) -> Iterator[Attention]:
     """Messages and files that the OMS does not have, and which of the values that an import carries changed since.
 
     They stand until a person settles them, also after the shipment: a parcel may have gone to the old address. The
@@ -209,13 +209,13 @@ def _changed_after_import(facts: Facts, shown: LastOpen) -> Iterator[Attention]:
         yield Attention(Reason.ATTACHMENT)
     if MESSAGES_NOT_FOUND in notes:
         yield Attention(Reason.MESSAGES_NOT_FOUND)
-    changed, now = changed_contents(facts), dict(shown.contents)
+    changed = changed_contents(facts, policy.left_out)
     if MESSAGES in changed:
         yield Attention(Reason.MESSAGE_AFTER_IMPORT, after=Begun(last_without(facts, MESSAGE)))
     ignored = {MESSAGES, *(() if shown.has_address else _ADDRESSES)}
-    named = [f"{one} {now[one]}" for one in changed if one not in ignored and not one.startswith(WITHDRAWN_OF)]
-    if named:
-        yield Attention(Reason.CHANGED_AFTER_IMPORT, ", ".join(named))
+    those = {name: one for name, one in changed.items() if name not in ignored and not name.startswith(WITHDRAWN_OF)}
+    if those:
+        yield Attention(Reason.CHANGED_AFTER_IMPORT, ", ".join(f"{name} {one.told}" for name, one in those.items()))
 
 
 #: A read may show no address, though an earlier one did (docs/mirakl.md 5.2).

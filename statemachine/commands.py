@@ -96,6 +96,7 @@ class Policy:
     shipping_margin: timedelta = timedelta(hours=12)  # how long before `ship_by` a missing shipment gets its reason
     retrying_after: timedelta = timedelta(minutes=10)  # a call that fails for longer gets its reason
     messages_wait: timedelta = timedelta(hours=1)  # how long an import waits for messages that cannot be read
+    left_out: frozenset[str] = frozenset()  # codes of custom fields that the shop's imports do not carry (by_field.py)
     without_messages: str = "hold"  # after that time: "import", or "hold" until a person releases the order
     tracking_holds_for: timedelta = timedelta(hours=1)  # how long an OR23 that fails holds OR24
     accept_target: timedelta = timedelta(hours=1)  # the objective `accept`, from the first read (objectives.py)

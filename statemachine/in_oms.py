@@ -1,10 +1,12 @@
 """What the OMS still has of an order, and whether somebody else sent it. readings.py has the lines of its parts."""
 
-from dataclasses import replace
+from collections.abc import Collection
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Final
 
 from statemachine.before_shipment import compared
+from statemachine.by_field import fields_in, left_out_of, settled_on, shows_change, told
 from statemachine.commands import CommandKind, Policy
 from statemachine.facts import (
     AFTER_SHIPPING,
@@ -15,9 +17,9 @@ from statemachine.facts import (
     PAY_ON_SHIPMENT,
     VOUCHED,
     Facts,
+    Handover,
     Line,
 )
-from statemachine.formulas import differ
 from statemachine.other_values import values_between, was_another
 from statemachine.parcels import sent_more_at
 from statemachine.payloads import what_oms_got
@@ -106,22 +108,46 @@ def is_to_be_sent(facts: Facts, line: Line) -> bool:
     return line.is_owed or (is_confirmed_by_us(facts) and line.state in AFTER_SHIPPING and not line.is_taken_back)
 
 
-def changed_contents(facts: Facts) -> dict[str, str]:
-    """The contents (`Handover.contents`) of which the read that is compared shows another than the OMS has or may have,
-    each with the digest of what the OMS has: of what it got, or of the newest settle since, because a person who
-    settles a change has told the OMS.
+@dataclass(frozen=True, slots=True)
+class ChangedContent:
+    """A content (`Handover.contents`) of which Mirakl shows another value than the OMS has or may have."""
+
+    has: str  # the digest of what the OMS has: of what it got, or of what a person settled since
+    told: str  # how the reason names the digest of what Mirakl shows (by_field.py)
+    is_back: bool  # Mirakl shows again what the OMS has; reads between showed another value
+
+
+def changed_contents(facts: Facts, left_out: Collection[str]) -> dict[str, ChangedContent]:
+    """The contents of which the read that is compared shows another value than the OMS has or may have, by their names.
+    A person who settles a change has told the OMS.
 
     If reads since showed another value that no person settled, the OMS may have that one, so the content is named too.
+
+    `left_out`: codes of custom fields that the shop's imports leave out now. They count for an import of which it is
+    not known what it left out.
     """
     shown = compared(facts)
     now = dict(shown.contents if shown else ())
-    found: dict[str, str] = {}
+    found: dict[str, ChangedContent] = {}
     for got in what_oms_got(facts):
-        has = dict(got.contents) | settled_contents(facts, got.at)
-        found |= {name: has[name] for name, digest in now.items() if differ(has.get(name, digest), digest)}
-        again = {one.name for one in values_between(facts)} & has.keys() & now.keys() - found.keys()
-        found |= {name: has[name] for name in sorted(again) if was_another(facts, name, has[name], now[name], got)}
+        has, without = _contents_in_oms(facts, got), left_out_of(got, left_out)
+        names = {name for name, digest in now.items() if shows_change(has.get(name, digest), digest, without)}
+        again = {one.name for one in values_between(facts)} & has.keys() & now.keys() - found.keys() - names
+        back = {name for name in again if was_another(facts, name, has[name], now[name], got, left_out=without)}
+        for name in sorted(names | back):
+            digest = told(has[name], now[name], without)
+            digest = settled_on(found[name].told, digest) if name in found else digest
+            found[name] = ChangedContent(has[name], digest, is_back=name in back)
     return found
+
+
+def _contents_in_oms(facts: Facts, got: Handover) -> dict[str, str]:
+    """The digests of what the OMS got, or of what a person settled since."""
+    has = dict(got.contents)
+    for name, digest in settled_contents(facts, got.at).items():
+        if name in has or fields_in(digest) is None:  # else the settle names some of the fields alone
+            has[name] = settled_on(has.get(name, ""), digest)
+    return has
 
 
 def is_confirmed_by_us(facts: Facts) -> bool:

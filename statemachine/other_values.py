@@ -3,15 +3,18 @@
 A value may change after the import and back again before a person settles the change. While it was another one, the
 list asked a person to tell the OMS, who may have done so. So the OMS may have that value, and a person has to look.
 
-Of each value the facts keep the newest read that showed it, and for each name the newest two values. Those of the
-newest read before the shipment are left out, so an order that never changed keeps nothing.
+Of each value the facts keep the newest read that showed it, and for each name the newest two values. Of a content that
+is compared field by field (by_field.py), these are the newest two of each field: a field that a shop leaves out and
+that changes often must not displace the value of another one. Those of the newest read before the shipment are left
+out, so an order that never changed keeps nothing.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from typing import Final
 
 from statemachine.asked_once import asked_once
 from statemachine.before_shipment import PIECES, compared, is_before_shipment, newest_open
+from statemachine.by_field import fields_in, shows_change
 from statemachine.facts import EPOCH, MESSAGES, WITHDRAWN_OF, Decision, Facts, Handover, Snapshot, age_of
 from statemachine.formulas import differ, formula_of
 from statemachine.occurrences import Begun, age_of_kept
@@ -66,12 +69,24 @@ def _values(last: LastOpen) -> dict[str, str]:
 
 
 def _two_of_each(shown: Iterable[Shown]) -> Iterator[Shown]:
-    """Of each name the newest two values, each with the newest read that showed it."""
+    """Of each name the values to keep, each with the newest read that showed it."""
     newest = {(one.name, one.value): one for one in sorted(shown, key=age_of_kept)}
     values: dict[str, list[Shown]] = {}
     for one in sorted(newest.values(), key=lambda one: (age_of_kept(one), one.value)):
         values.setdefault(one.name, []).append(one)
-    return (one for several in values.values() for one in several[-2:])
+    return (one for several in values.values() for one in _newest_two(several))
+
+
+def _newest_two(values: list[Shown]) -> set[Shown]:
+    """The newest two of these values of one name, and of each field that they have. The newest value comes last."""
+    kept, by_field = {*values[-2:]}, [(one, found) for one in values if (found := fields_in(one.value)) is not None]
+    for code in {code for _, found in by_field for code in found}:
+        newest: dict[str, Shown] = {}
+        for one, found in by_field:
+            newest.pop(found.get(code, ""), None)
+            newest[found.get(code, "")] = one
+        kept |= {*list(newest.values())[-2:]}
+    return kept
 
 
 def shown_since(facts: Facts, name: str, got: Handover, settle: Decision | None) -> list[str]:
@@ -84,9 +99,10 @@ def shown_since(facts: Facts, name: str, got: Handover, settle: Decision | None)
     ]
 
 
-def was_another(facts: Facts, name: str, has: str, now: str, got: Handover) -> bool:
+def was_another(facts: Facts, name: str, has: str, now: str, got: Handover, *, left_out: Collection[str]) -> bool:
     """Whether reads since the one that the payload was made of showed another value of this content, which no
-    settle covers. `has`: the digest of what the OMS has, `now`: that of the newest read.
+    settle covers. `has`: the digest of what the OMS has, `now`: that of the newest read. `left_out`: digests of codes
+    of fields that do not count.
 
     If the two are made by different formulas, they cannot be compared. Then a value in the formula of `now` is what an
     unchanged order shows, or a change since. One in the formula of `has` is compared with that.
@@ -99,6 +115,8 @@ def was_another(facts: Facts, name: str, has: str, now: str, got: Handover) -> b
         if formula_of(one.value) != formula_of(now):
             if differ(one.value, has) and _is_since(one, got):
                 return True
+        elif not shows_change(one.value, now, left_out):
+            continue  # in a field that the import left out, or not at all
         elif _is_since(one, got) or (several and one.updated_at >= got.shown_at):
             return True
     return False

@@ -4,6 +4,7 @@ from dataclasses import replace
 from typing import Final
 
 from statemachine.asked_once import asked_once
+from statemachine.by_field import carried
 from statemachine.commands import CommandKind
 from statemachine.facts import EPOCH, RESTORED, UNCLEAR, Answer, Attempt, Decision, DecisionKind, Facts, Handover
 
@@ -114,7 +115,7 @@ def _confirmed(facts: Facts, answer: Answer | None) -> Handover | None:
     if not before or until == answer.at:
         return max(before, default=None)
     last = max(before)
-    return min(one for one in before if (one.items, one.contents) == (last.items, last.contents))
+    return min(one for one in before if (one.items, carried(one)) == (last.items, carried(last)))
 
 
 def _refused(facts: Facts, handover: Handover) -> bool:

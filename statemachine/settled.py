@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
+from statemachine.by_field import settled_on
 from statemachine.facts import EPOCH, WITHDRAWN_OF, Decision, DecisionKind, Facts, Line, Snapshot, Withdrawn
 from statemachine.ids_in_text import entries, named_in, read, written
 from statemachine.occurrences import Begun, knew, reported_by
@@ -170,8 +171,13 @@ def _pieces_left(facts: Facts, decision: Decision, line_id: str) -> int | None:
 
 
 def settled_contents(facts: Facts, since: datetime) -> dict[str, str]:
-    """The digest of each content (`Handover.contents`), from the newest settle since this instant that names it."""
-    return {name: digest for one in _settles(facts, since) for name, digest in _settled_contents(one).items()}
+    """The digest of each content (`Handover.contents`), from the newest settle since this instant that names it. If the
+    settles name fields of it (by_field.py): from the newest one that names the field."""
+    found: dict[str, str] = {}
+    for decision in _settles(facts, since):
+        for name, digest in _settled_contents(decision).items():
+            found[name] = settled_on(found.get(name, ""), digest)
+    return found
 
 
 def _settled_contents(decision: Decision) -> dict[str, str]:

@@ -4,12 +4,16 @@ The facts of an import keep the digests of the read that the import was made fro
 for a name, this value has changed since the import. A digest covers named fields only, so a new field of Mirakl's,
 another order of members or other white space does not change it.
 
+No setting decides about a digest, because an import and a later read may be of different settings. Those of the custom
+fields are made field by field, and an import keeps which fields it left out (statemachine/by_field.py). Prices have
+another formula if Mirakl shows them without tax (`order_tax_mode`).
+
 Whoever changes how the digest of a content is made gives the content the next number in FORMULAS. Otherwise every open
 order comes to the list, though nothing changed at Mirakl (statemachine/formulas.py).
 """
 
 import json
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from decimal import Decimal
 from hashlib import sha256
 from json.encoder import encode_basestring_ascii
@@ -18,6 +22,7 @@ from typing import Any, Final
 
 from adapters.messages.countries import country_code
 from adapters.messages.text import usable_id
+from statemachine.by_field import code_digest, joined
 from statemachine.facts import MESSAGES, WITHDRAWN_OF
 from statemachine.formulas import FIRST, numbered
 
@@ -30,7 +35,10 @@ _ADDRESS: Final = (
 #: withdrawals of every line: a digest by another formula counts as another withdrawal (statemachine/settled.py), as few
 #: lines have one, and a second one that nobody sees makes too many goods. MESSAGES keeps the first formula: no other
 #: values of it are kept (statemachine/other_values.py), so a new one would hide a message.
-FORMULAS: Final[Mapping[str, int]] = {}
+FORMULAS: Final[Mapping[str, int]] = {"custom fields": 2, "custom fields of lines": 2}
+#: The numbers of the formulas of contents that Mirakl shows without tax, if it is asked for them so. After a change of
+#: the shop's `order_tax_mode` the amounts differ, though nothing changed.
+WITHOUT_TAX: Final[Mapping[str, int]] = {"prices": 2}
 
 
 def formula_for(name: str) -> int:
@@ -38,10 +46,14 @@ def formula_for(name: str) -> int:
     return FORMULAS.get(WITHDRAWN_OF if name.startswith(WITHDRAWN_OF) else name, FIRST)
 
 
-def contents_of(order_id: str, order: Mapping[str, Any], left_out: Collection[str] = ()) -> tuple[tuple[str, str], ...]:
-    """Return (name, digest) of each thing that an import of this order of OR11 would carry, sorted by name.
+def is_of_this_version(name: str, formula: int) -> bool:
+    """Whether this version makes digests of this content by this formula."""
+    return formula in (formula_for(name), WITHOUT_TAX.get(name))
 
-    `left_out`: codes of custom fields that an import of this shop does not carry.
+
+def contents_of(order_id: str, order: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
+    """Return (name, digest) of each thing that an import of this order of OR11 carries, and of each custom field that
+    it may leave out, sorted by name.
 
     A digest is salted with the order's id, and has only 32 bits, so that the value cannot be found from it. The result
     is empty, which means not known, if Python cannot write a value as JSON: it is nested too deeply, or it holds a
@@ -49,19 +61,25 @@ def contents_of(order_id: str, order: Mapping[str, Any], left_out: Collection[st
     """
     try:
         of = written(order_id)
-        return tuple(sorted((name, _digest(of, name, value)) for name, value in _values(order, left_out).items()))
+        without_tax = WITHOUT_TAX if order.get("order_tax_mode") == "TAX_EXCLUDED" else {}
+        return tuple(
+            sorted(
+                (name, numbered(_digest(of, name, value), without_tax.get(name, formula_for(name))))
+                for name, value in _values(order).items()
+            )
+        )
     except (ValueError, RecursionError):
         return ()
 
 
-def shown_contents(order: Mapping[str, Any], left_out: Collection[str] = ()) -> dict[str, dict[tuple[str, str], str]]:
+def shown_contents(order: Mapping[str, Any]) -> dict[str, dict[tuple[str, str], str]]:
     """Return for each name in `contents_of` its values, each by the id of its line and its field. Personal data.
 
     The line is "" if the value belongs to the whole order, and the field is "" if the name says all. `messages` and
     the withdrawals of lines are left out. Nothing is returned of an order for which `contents_of` returns nothing.
     """
     try:
-        values = _values(order, left_out)
+        values = _values(order)
     except (ValueError, RecursionError):
         return {}
     lists: dict[str, tuple[str, ...]] = {
@@ -75,10 +93,8 @@ def shown_contents(order: Mapping[str, Any], left_out: Collection[str] = ()) -> 
             shown[name] = {("", ""): value}
         elif name in lists and isinstance(value, list):
             shown[name] = {("", field): one for field, one in zip(lists[name], value, strict=True)}
-        elif name == "custom fields" and isinstance(value, list):
-            shown[name] = _joined(("", code, one) for code, one in value)
-        elif name == "custom fields of lines" and isinstance(value, list):
-            shown[name] = _joined((id_, code, one) for id_, fields in value for code, one in fields)
+        elif isinstance(value, _ByField):
+            shown[name] = _joined((id_, code, one) for code, all_of_it in value.items() for id_, one in all_of_it)
         elif name in ("articles", "prices") and isinstance(value, list):
             shown[name] = _joined((id_, "", one) for id_, one in value)
     return shown
@@ -93,7 +109,11 @@ def _joined(values: Iterable[tuple[str, str, str]]) -> dict[tuple[str, str], str
     return found
 
 
-def _values(order: Mapping[str, Any], left_out: Collection[str]) -> dict[str, object]:
+class _ByField(dict[str, list[tuple[str, str]]]):
+    """By the code of a custom field, the ids of lines with the values that they have; the id is "" for the order."""
+
+
+def _values(order: Mapping[str, Any]) -> dict[str, object]:
     customer = _object(order.get("customer"))
     lines = sorted(
         ((_id(line.get("order_line_id")), line) for line in _objects(order.get("order_lines"))), key=itemgetter(0)
@@ -103,10 +123,10 @@ def _values(order: Mapping[str, Any], left_out: Collection[str]) -> dict[str, ob
         "billing address": _address(customer.get("billing_address")),
         "shipping method": _text(order.get("shipping_type_code")) or _text(order.get("shipping_type_label")),
         "pick-up point": _text(order.get("shipping_pudo_id")),
-        "custom fields": _custom_fields(order.get("order_additional_fields"), left_out),
-        "custom fields of lines": [
-            (id_, _custom_fields(line.get("order_line_additional_fields"), left_out)) for id_, line in lines
-        ],
+        "custom fields": _custom_fields([("", order.get("order_additional_fields"))]),
+        "custom fields of lines": _custom_fields(
+            (id_, line.get("order_line_additional_fields")) for id_, line in lines
+        ),
         "articles": [(id_, _text(line.get("offer_sku"))) for id_, line in lines],
         "prices": [(id_, _number(line.get("price_unit"))) for id_, line in lines],
         MESSAGES: order.get("has_customer_message") is True,
@@ -123,9 +143,10 @@ def _values(order: Mapping[str, Any], left_out: Collection[str]) -> dict[str, ob
 
 
 def _digest(order_id: str, name: str, value: object) -> str:
-    """The digest of the JSON array of the three. `order_id` is JSON already."""
-    digest = sha256(f"[{order_id}, {written(name)}, {written(value)}]".encode()).hexdigest()[:8]
-    return numbered(digest, formula_for(name))
+    """The digest of the JSON array of the three, without the number of its formula. `order_id` is JSON already."""
+    if isinstance(value, _ByField):
+        return joined({code_digest(code): _digest(order_id, f"{name} {code}", one) for code, one in value.items()})
+    return sha256(f"[{order_id}, {written(name)}, {written(value)}]".encode()).hexdigest()[:8]
 
 
 def written(value: object) -> str:
@@ -146,10 +167,18 @@ def _address(value: object) -> list[str]:
     return [*_texts(address, *_ADDRESS), country_code(iso, label) or iso or label]
 
 
-def _custom_fields(value: object, left_out: Collection[str]) -> list[list[str]]:
-    """The fields that have a value and are not left out, as the import writes them (docs/kornitx.md 4)."""
-    fields = ([_text(one.get("code")), _custom_value(one.get("value"))] for one in _objects(value))
-    return sorted(field for field in fields if all(field) and field[0] not in left_out)
+def _custom_fields(lists: Iterable[tuple[str, object]]) -> _ByField:
+    """The fields that have a value, as the import writes them (docs/kornitx.md 4). `lists`: ids of lines, each with the
+    list of its fields."""
+    found = _ByField()
+    for id_, fields in lists:
+        for one in _objects(fields):
+            code, value = _text(one.get("code")), _custom_value(one.get("value"))
+            if code and value:
+                found.setdefault(code, []).append((id_, value))
+    for values in found.values():
+        values.sort()
+    return found
 
 
 def _custom_value(value: object) -> str:

@@ -1,6 +1,6 @@
 """Snapshots: the event that carries one order as one read of OR11 returned it (docs/mirakl.md 5.2)."""
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection
 from datetime import datetime, timedelta
 from decimal import Decimal
 from functools import partial
@@ -106,16 +106,14 @@ class MiraklOrder(Message):
     order_lines: Annotated[tuple[Annotated[MiraklLine, Loose(MiraklLine())], ...], Loose(())] = ()
 
 
-def snapshot_of(raw: bytes, read_at: datetime, left_out: Collection[str] = ()) -> tuple[str, Snapshot]:
+def snapshot_of(raw: bytes, read_at: datetime) -> tuple[str, Snapshot]:
     """Read the order in `raw`. Returns the order's id and the snapshot, as `read_of` does."""
-    order_id, snapshot, _ = read_of(raw, read_at, left_out)
+    order_id, snapshot, _ = read_of(raw, read_at)
     return order_id, snapshot
 
 
-def read_of(raw: bytes, read_at: datetime, left_out: Collection[str] = ()) -> tuple[str, Snapshot, tuple[str, ...]]:
+def read_of(raw: bytes, read_at: datetime) -> tuple[str, Snapshot, tuple[str, ...]]:
     """Read the order in `raw`. Returns the order's id, the snapshot, and the order's references (`references_of`).
-
-    `left_out`: codes of custom fields that an import does not carry.
 
     Raises Unreadable: NOT_JSON, or MISSING_FIELD or BAD_ID for order_id. Nothing else makes an order unreadable.
     """
@@ -151,7 +149,7 @@ def read_of(raw: bytes, read_at: datetime, left_out: Collection[str] = ()) -> tu
         import_digest=of_import,
         accept_by=_deadline(order.acceptance_deadline, read_at),
         accepted_at=order.acceptance_decision_date or EPOCH,
-        contents=contents_of(order_id, value, left_out),
+        contents=contents_of(order_id, value),
         references=digest_of(order_id, references),
     )
     return order_id, snapshot, references
@@ -228,28 +226,15 @@ def snapshot_event(shop: str, order_id: str, raw: bytes, digest: str, read_at: d
     )
 
 
-def decode_snapshot(
-    value: bytes | None,
-    headers: Headers,
-    shop_names: Collection[str],
-    left_out: Mapping[str, Collection[str]] = {},
-) -> Event | None:
+def decode_snapshot(value: bytes | None, headers: Headers, shop_names: Collection[str]) -> Event | None:
     """Read a record of the snapshots' topic, as `seal_snapshot` and `Sealed.open` do."""
-    sealed = seal_snapshot(value, headers, shop_names, left_out)
+    sealed = seal_snapshot(value, headers, shop_names)
     return sealed.open() if sealed else None
 
 
-def seal_snapshot(
-    value: bytes | None,
-    headers: Headers,
-    shop_names: Collection[str],
-    left_out: Mapping[str, Collection[str]] = {},
-) -> Sealed | None:
+def seal_snapshot(value: bytes | None, headers: Headers, shop_names: Collection[str]) -> Sealed | None:
     """Read the envelope of a record of the snapshots' topic. None if the record has no value. Raises Unreadable, and
-    so does `Sealed.open`.
-
-    `left_out`: for a shop, codes of custom fields that its imports do not carry.
-    """
+    so does `Sealed.open`."""
     found = envelope_of(value, headers)
     if found is None:
         return None
@@ -262,15 +247,13 @@ def seal_snapshot(
     read_at = instant_of_text(attribute(event.extensions, "readat"))
     if read_at is None:
         raise Unreadable(UnreadableReason.BAD_FIELD, "readat")
-    opened = partial(_opened, event, data, shop, read_at, left_out.get(shop, ()))
+    opened = partial(_opened, event, data, shop, read_at)
     return Sealed(event.source, event.id, shop, event.subject, Trigger.SNAPSHOT, opened)
 
 
-def _opened(
-    event: CloudEvent, data: Callable[[], bytes], shop: str, read_at: datetime, left_out: Collection[str]
-) -> Event:
+def _opened(event: CloudEvent, data: Callable[[], bytes], shop: str, read_at: datetime) -> Event:
     raw = data()
-    order_id, snapshot, references = read_of(raw, read_at, left_out)
+    order_id, snapshot, references = read_of(raw, read_at)
     if order_id != event.subject:
         raise Unreadable(UnreadableReason.BAD_FIELD, "subject")
     return Event(

@@ -144,6 +144,10 @@ class KornitX:
     def close(self) -> None:
         self._remote.close()
 
+    @property
+    def left_out(self) -> frozenset[str]:
+        return self._rules.left_out
+
     def payload(self, order: bytes, messages: Sequence[str], quantities: Mapping[str, int | None]) -> bytes:
         """Build the body of POST /order for an order of OR11 (docs/kornitx.md 10).
 

@@ -32,6 +32,8 @@ class OrderRules:
     countries: Mapping[str, str] = dataclasses.field(default_factory=dict)
     #: The name of the attribute for the code of a custom field; "" leaves the field out.
     custom_fields: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    #: Codes of custom fields that an import does not carry in any form.
+    left_out: frozenset[str] = frozenset()
     #: Codes of custom fields without which an order, or an order line, is not imported.
     required_order_fields: frozenset[str] = frozenset()
     required_line_fields: frozenset[str] = frozenset()

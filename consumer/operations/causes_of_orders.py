@@ -242,9 +242,10 @@ def _lines_added(case: Case) -> str:
 
 
 def _changed(case: Case) -> str:
-    has, shown = changed_contents(case.facts), [text.rpartition(" ") for text in case.one.detail.split(", ")]
-    again = ", ".join(name for name, _, digest in shown if has.get(name) == digest)
-    changed = ", ".join(name for name, _, digest in shown if has.get(name) != digest)
+    found = changed_contents(case.facts, case.policy.left_out)
+    names = [text.rpartition(" ")[0] for text in case.one.detail.split(", ")]
+    again = ", ".join(name for name in names if name in found and found[name].is_back)
+    changed = ", ".join(name for name in names if name not in found or not found[name].is_back)
     back = f"changed, and now again as the OMS got it: {again}" if again else ""
     return joined((f"changed: {changed}" if changed else "", back, imported_at(case)))
 

@@ -16,8 +16,11 @@ from adapters.store import snapshots as snapshot_rows
 from adapters.store.orders import OrderRow
 from adapters.store.transaction import Store
 from statemachine.before_shipment import compared
+from statemachine.by_field import code_digest, fields_in, left_out_of, shows_change
 from statemachine.facts import Facts
+from statemachine.formulas import formula_of
 from statemachine.in_oms import changed_contents
+from statemachine.payloads import what_oms_got
 from statemachine.reasons import Reason
 
 
@@ -36,21 +39,25 @@ class ChangedValue:
 def changed_values(store: Store, row: OrderRow, left_out: Collection[str] = ()) -> list[ChangedValue]:
     """Every value for which the order has the reason `changed_after_import`.
 
-    `left_out`: codes of custom fields that an import of this shop does not carry.
+    `left_out`: codes of custom fields that an import of this shop leaves out now. They count if it is not known what
+    the import of the order left out.
     """
     names = changed_names(row)
     if not names:
         return []
-    in_oms = _shown_with(store, row, changed_contents(row.facts), names, left_out)
+    all_left_out = [left_out_of(got, left_out) for got in what_oms_got(row.facts)]
+    without = frozenset.intersection(*all_left_out) if all_left_out else frozenset[str]()
+    has = {name: one.has for name, one in changed_contents(row.facts, left_out).items()}
+    in_oms = _shown_with(store, row, has, names, without)
     shown = compared(row.facts)
     digest = shown.digest if shown else row.digest
-    now = shown_contents(_read(snapshot_rows.find(store, row.key, digest)), left_out)
+    now = shown_contents(_read(snapshot_rows.find(store, row.key, digest)))
     skus = _skus(row.facts)
     return [
         ChangedValue(name, line, skus.get(line, ""), field, oms, mirakl)
         for name in names
         for (line, field), oms, mirakl in _pairs(in_oms.get(name), now.get(name))
-        if oms is None or oms != mirakl
+        if (oms is None or oms != mirakl) and not (fields_in(has.get(name, "")) and code_digest(field) in without)
     ]
 
 
@@ -72,18 +79,24 @@ def _pairs(in_oms: _Values | None, now: _Values | None) -> Iterator[tuple[tuple[
 def _shown_with(
     store: Store, row: OrderRow, digests: Mapping[str, str], names: Collection[str], left_out: Collection[str]
 ) -> dict[str, _Values]:
-    """The values of these contents in the newest stored version that has these digests."""
+    """The values of these contents in the newest stored version that has these digests. `left_out`: digests of codes of
+    custom fields, which may differ."""
     found: dict[str, _Values] = {}
     for body in snapshot_rows.versions(store, row.key):
         order = _read(body)
-        has = dict(contents_of(row.order_id, order, left_out))
-        shown = shown_contents(order, left_out) if has else {}
+        has = dict(contents_of(row.order_id, order))
+        shown = shown_contents(order) if has else {}
         for name in names:
-            if name not in found and name in shown and has.get(name) == digests.get(name):
+            same = name in shown and name in digests and _are_same(has[name], digests[name], left_out)
+            if same and name not in found:
                 found[name] = shown[name]
         if len(found) == len(names):
             break
     return found
+
+
+def _are_same(one: str, other: str, left_out: Collection[str]) -> bool:
+    return formula_of(one) == formula_of(other) and not shows_change(one, other, left_out)
 
 
 def _read(body: bytes | None) -> dict[str, Any]:

@@ -70,6 +70,8 @@ class AtOnce:
     def catalog(self) -> Catalog:
         return Catalog()
 
+    left_out: frozenset[str] = frozenset()
+
     def payload(self, order: bytes, messages: Sequence[str], quantities: Mapping[str, int | None]) -> bytes:
         return order
 

@@ -51,8 +51,8 @@ ORDER = {
 DIGESTS = {
     "articles": "02a8e511",
     "billing address": "ff0b091d",
-    "custom fields": "08bff5d1",
-    "custom fields of lines": "32a2ee8b",
+    "custom fields": "2_:93fc7a8c70b7c3ef-ad1bb270651ba675",
+    "custom fields of lines": "2_:1e1d0f25a897c528-eb1e91e4a571adb0",
     "email": "626c8d5c",
     "messages": "d9810ed4",
     "pick-up point": "2c6cd579",

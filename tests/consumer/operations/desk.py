@@ -62,6 +62,8 @@ class Remotes:
     def catalog(self) -> Catalog:
         return Catalog()
 
+    left_out: frozenset[str] = frozenset()
+
     def payload(self, order: bytes, messages: Sequence[str], quantities: Mapping[str, int | None]) -> bytes:
         return build_payload(order, messages, quantities, OrderRules(1))
 
