@@ -158,7 +158,7 @@ class ShopTable(Table):
     #: With `known-skus`: what happens to lines whose SKU the file does not name. `hold`: a person decides about the
     #: order; `refuse`: OR21 refuses these lines and accepts the others.
     unknown_skus: Literal["hold", "refuse"] = "hold"
-    #: Orders created before this instant are not touched.
+    #: Orders created before this instant are not touched. An order of which orderflow made a call already goes on.
     not_before: datetime = EPOCH
     #: Codes of the fulfilment centres from which the shop ships. An order without a centre is the shop's too. An order
     #: of any other centre is not imported (`not_ours_to_ship`).

@@ -13,7 +13,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Final
 
-from statemachine.facts import EPOCH, Answer, DecisionKind, Facts, GiveUp, Rejection
+from statemachine.facts import EPOCH, RESTORED, Answer, DecisionKind, Facts, GiveUp, Rejection
 
 
 class Remote(StrEnum):
@@ -85,7 +85,7 @@ class Policy:
     acceptance: str = "all"  # "all"; "hold": a person decides; "known-skus": see `unknown_skus` if an SKU is not known
     known_skus: frozenset[str] = frozenset()
     unknown_skus: str = "hold"  # "hold": a person decides; "refuse": these lines are refused, the others accepted
-    not_before: datetime = EPOCH  # no command is due for an order that was created earlier
+    not_before: datetime = EPOCH  # see `leaves_alone`
     centres: frozenset[str] = frozenset({"", "DEFAULT"})  # fulfilment centres from which the seller ships
     accept_within: timedelta = timedelta(hours=48)  # from the order's creation, if Mirakl names no deadline for it
     accept_margin: timedelta = timedelta(hours=12)  # how long before its deadline a missing decision gets its reason
@@ -103,10 +103,13 @@ class Policy:
     ship_target: timedelta = timedelta(minutes=15)  # the objective `ship_confirm`, from the OMS's report
     version: int = 0  # of this policy in the store; an order keeps the version by which it was planned. 0: not stored
 
-    def leaves_alone(self, created_at: datetime) -> bool:
-        """Whether orderflow does not touch an order of this age. An order without a date (EPOCH) does not count as
+    def leaves_alone(self, facts: Facts) -> bool:
+        """Whether orderflow does not touch this order: it was created before `not_before`, and no call of it was begun.
+        An order that was begun goes on, also if `not_before` is set later. An order without a date does not count as
         old."""
-        return EPOCH < created_at < self.not_before
+        created_at = facts.snapshot.created_at if facts.snapshot else EPOCH
+        old = EPOCH < created_at < self.not_before
+        return old and all(one.carries == RESTORED for one in facts.attempts)
 
 
 @dataclass(frozen=True, slots=True)

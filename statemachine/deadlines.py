@@ -88,7 +88,7 @@ def _instants(facts: Facts, policy: Policy) -> Iterator[datetime]:
 def _deadlines(facts: Facts, policy: Policy) -> tuple[Deadline, ...]:
     """The deadlines that run in the newest state that Mirakl shows, or while no read has shown the order.
 
-    An order that was created before the shop's `not_before` has no deadlines: orderflow does not touch it.
+    An order that is left alone because of the shop's `not_before` has no deadlines.
     """
     return tuple(_found(facts, policy))
 
@@ -98,7 +98,7 @@ def _found(facts: Facts, policy: Policy) -> Iterator[Deadline]:
     if facts.newest is None and facts.statuses and not policy.other_channels:
         reason_from = _after(min(one.at for one in facts.statuses), policy.gone_after)
         yield Deadline(reason_from, reason_from, Attention(Reason.UNKNOWN_TO_MIRAKL))
-    if snapshot is None or policy.leaves_alone(snapshot.created_at):
+    if snapshot is None or policy.leaves_alone(facts):
         return
     created_at = _created_at(facts, snapshot)
     if snapshot.state == "WAITING_ACCEPTANCE" and not is_pending(facts, last_answer(facts, CommandKind.ACCEPT)):

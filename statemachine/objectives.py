@@ -51,7 +51,7 @@ class Running:
 def running(facts: Facts, policy: Policy) -> Iterator[Running]:
     """The objectives that have begun, ended or not."""
     snapshot = facts.snapshot
-    if snapshot is None or policy.leaves_alone(snapshot.created_at):
+    if snapshot is None or policy.leaves_alone(facts):
         return
     seen = dict(facts.seen)
     if WAITING in seen:

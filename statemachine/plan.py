@@ -150,10 +150,9 @@ def _due(facts: Facts, policy: Policy, needs: Sequence[Need], attention: Sequenc
     """The needed calls that may be made now. A call is left out if an attention reason holds it or it has an obstacle.
 
     An import is left out until a read by this version has come. OR24 is left out while OR23 is due, for a limited time.
-    Every call is left out if the order is older than the shop's `not_before`.
+    Every call is left out if the order is left alone because of the shop's `not_before`.
     """
-    created_at = facts.snapshot.created_at if facts.snapshot else EPOCH
-    if policy.leaves_alone(created_at):
+    if policy.leaves_alone(facts):
         return ()
     held = frozenset[CommandKind]().union(*(one.about.holds for one in attention))
     open_needs = [need for need in needs if need.kind not in held and obstacle(facts, need) is None]

@@ -24,7 +24,7 @@ class WaitsFor(StrEnum):
     MIRAKL = "mirakl"  # Mirakl's next state: Mirakl checks or debits the order, or no line of it is owed
     OMS = "oms"  # the OMS's next report: the OMS has the order, and did not cancel all of it
     TIME = "time"  # a deadline, at which it gets an attention reason, or the end of a wait of OR24 for OR23
-    OTHERS = "others"  # the order is older than the shop's `not_before`, and orderflow does not touch it
+    OTHERS = "others"  # orderflow does not touch it, as it is older than the shop's `not_before`
 
 
 def waits_for(facts: Facts, policy: Policy, wanted: Plan) -> frozenset[WaitsFor]:
@@ -40,7 +40,7 @@ def waits_for(facts: Facts, policy: Policy, wanted: Plan) -> frozenset[WaitsFor]
         WaitsFor.MIRAKL: _mirakl_goes_on(facts),
         WaitsFor.OMS: wanted.state is State.IMPORTED and _oms_goes_on(facts),
         WaitsFor.TIME: wanted.wakes_at is not None,
-        WaitsFor.OTHERS: policy.leaves_alone(created_at),
+        WaitsFor.OTHERS: policy.leaves_alone(facts),
     }
     return frozenset(one for one, holds in answers.items() if holds)
 

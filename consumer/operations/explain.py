@@ -208,8 +208,7 @@ def _waits_for(
         why = f"; {by_hand}" if by_hand else ""
         released = [who_ends(one) for one in order.attention if one.reason == Reason.MESSAGES_NOT_READ]
         return "; or ".join([*released, _to_call(first, _last_failure(first, journal), shop, now) + then + why])
-    snapshot = order.facts.snapshot
-    if snapshot is not None and policy.leaves_alone(snapshot.created_at) and not order.state.is_final:
+    if policy.leaves_alone(order.facts) and not order.state.is_final:
         return f"nothing: it is older than the shop's not_before ({_when(policy.not_before, now)}), so no call is made"
     if gone := "" if order.state.is_final else gone_and_settled(order.facts, policy, order.attention):
         return gone

@@ -1,0 +1,104 @@
+"""What the store keeps of open orders stays true when a setting changes and the service starts again."""
+
+from collections.abc import Mapping
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import pytest
+
+from adapters.simulators.mirakl import changes
+from tests.consumer.in_oms_hands import tell
+from tests.consumer.restarting import start_again
+from tests.consumer.rig import Rig
+
+NO: Mapping[str, Any] = {}
+
+
+@pytest.fixture
+def rig(tmp_path: Path) -> Rig:
+    rig = Rig(tmp_path)
+    rig.imported()
+    return rig
+
+
+# -- not_before ----------------------------------------------------------------------------------------------------
+
+
+def test_an_order_that_was_begun_goes_on_if_not_before_is_set_later(rig: Rig) -> None:
+    rig.add("2-A", state="WAITING_ACCEPTANCE")
+    rig.switch(paused=("accept",))
+    rig.poll(60)
+    start_again(rig, {"not_before": rig.clock.now() + timedelta(days=1)})
+    rig.switch()
+    tell(rig, 8, shipping_carrier="DPD", shipping_tracking="T1")
+    rig.poll(600)
+    assert (rig.state(), rig.effects()) == ("shipped", ["imported", "tracking", "shipped"])
+    assert (rig.state("2-A"), rig.effects("2-A")) == ("waiting_acceptance", []), "no call of it was made before"
+
+
+def test_an_imported_order_keeps_its_deadline_if_not_before_is_set_later(rig: Rig) -> None:
+    start_again(rig, {"not_before": rig.clock.now() + timedelta(days=9)})
+    rig.pass_time(days=2, hours=20)
+    assert rig.attention() == ["shipping_due"]
+
+
+# -- Deadlines, centres and what a report says ---------------------------------------------------------------------
+
+
+def test_a_longer_margin_asks_a_person_at_once_and_a_shorter_one_ends_that(rig: Rig) -> None:
+    rig.poll(86_400)
+    for hours in (40, 6, 34):
+        start_again(rig, {"deadlines": {"shipping_margin_hours": hours}})
+        assert rig.attention() == [], "half of the time to the deadline counts, which is 36 hours"
+    rig.poll(46_800)
+    for hours, due in ((12, False), (36, True), (12, False)):
+        start_again(rig, {"deadlines": {"shipping_margin_hours": hours}})
+        assert rig.attention() == ["shipping_due"] * due
+
+
+def test_a_centre_that_is_ours_no_more_asks_a_person_and_ours_again_ends_that(tmp_path: Path) -> None:
+    ours = {"fulfilment_centres": {"PORTO"}}
+    rig = Rig(tmp_path, shop_table=ours)
+    rig.mirakl["alpha"].own_centers.add("PORTO")
+    rig.add("1-A", state="SHIPPING")
+    changes.set_centre(rig.mirakl["alpha"], "1-A", "PORTO")
+    rig.poll()
+    rig.work()
+    assert (rig.state(), rig.attention()) == ("imported", [])
+    start_again(rig)
+    assert rig.attention() == ["not_ours_to_ship"]
+    start_again(rig, ours)
+    assert rig.attention() in ([], ["go_on_in_oms"]), "a person may have stopped it in the OMS"
+    tell(rig, 8, shipping_tracking="T1")
+    rig.poll(600)
+    assert (rig.state(), rig.attention()) == ("shipped", [])
+
+
+def test_a_report_of_before_keeps_what_it_said_if_the_oms_splits_orders_now(tmp_path: Path) -> None:
+    rig = Rig(tmp_path)
+    rig.imported(lines=2)
+    rig.switch(paused=("ship",))
+    tell(rig, 8, shipping_tracking="T1")
+    assert rig.state() == "dispatched"
+    start_again(rig, oms_table={"may_split": True})
+    rig.switch()
+    rig.work(60)
+    rig.poll(600)
+    assert (rig.state(), rig.attention()) == ("shipped", [])
+
+
+@pytest.mark.parametrize("right", ["Asia/Tokyo", "America/New_York"])
+def test_the_newest_tracking_wins_after_a_wrong_time_zone_was_mended(tmp_path: Path, right: str) -> None:
+    """A time after the report counts as that of the report, so the wrong zone makes a parcel older, not newer."""
+    rig = Rig(tmp_path)
+    rig.imported()
+    for zone, number in (("UTC", "T1"), (right, "T2")):
+        start_again(rig, oms_table={"time_zone": zone})
+        at = rig.clock.now().astimezone(ZoneInfo(right)).replace(tzinfo=None).isoformat(" ", "seconds")
+        items = [{"external_ref": "1-A-1", "quantity": 1}]
+        tell(rig, 4, new_shipments=[{"tracking": number, "dispatch_datetime": at, "items": items}])
+        rig.clock.advance(3600)
+    rig.poll(600)
+    assert rig.mirakl["alpha"].order("1-A")["shipping_tracking"] == "T2"
