@@ -275,8 +275,12 @@ class Oms(Protocol):
         """Codes of the custom fields of an order that a payload does not carry in any form."""
         ...
 
-    def payload(self, order: bytes, messages: Sequence[str], quantities: Mapping[str, int | None]) -> bytes:
+    def payload(
+        self, order: bytes, messages: Sequence[str], quantities: Mapping[str, int | None], external_ref: str = ""
+    ) -> bytes:
         """Build the bytes that `import_order` sends for an order of OR11 and its customer's messages.
+
+        `external_ref` "": as the settings make it of the order's id.
 
         Only the lines in `quantities` go out, each with this number of pieces, or None if Mirakl names no number.
         The same arguments give the same bytes. No call is made. Raises Unimportable if the order lacks values that the

@@ -24,6 +24,8 @@ from adapters.messages.oms_events import decode_oms, unread_event
 from adapters.messages.snapshots import seal_snapshot
 from adapters.ports import Clock, LogWriter, Marketplace
 from adapters.remotes.beside import Beside
+from adapters.remotes.kornitx_order import external_ref_in
+from adapters.store import commands as command_rows
 from adapters.store import dead_letters as dead_letter_rows
 from adapters.store import engine
 from adapters.store import policies as policy_rows
@@ -123,6 +125,7 @@ def build_parts(
         if isinstance(clock, StoreClock):
             clock.read(store)
         bind_shops(settings, store, clock)
+        check_references(settings, store)
         with store.transaction() as tx:  # every process plans by these policies from now on
             policy_rows.store(tx, config.policies(settings), clock.now())
         event_log = open_log(settings, store, clock)
@@ -196,6 +199,21 @@ def bind_shops(settings: Settings, store: Store, clock: Clock) -> None:
         # could wait for each other.
         for name, shop in sorted(settings.shops.items()):
             shop_rows.bind(tx, name, shop.endpoint, shop.shop_id, effects=switch[shop.effects], now=clock.now())
+
+
+def check_references(settings: Settings, store: Store) -> None:
+    """Raise ConfigError if the OMS has orders under a prefix that the settings do not name: no report on them would
+    reach them."""
+    for name, shop in settings.shops.items():
+        found = command_rows.payload_in_oms(store, name)
+        reference = external_ref_in(found[1]) if found else ""
+        known = (shop.oms.external_ref_prefix, *shop.oms.former_external_ref_prefixes)
+        if found and reference and all(reference != prefix + found[0] for prefix in known):
+            prefix = reference.removesuffix(found[0])
+            raise ConfigError(
+                f'shops.{name}.oms.external_ref_prefix: the OMS has orders of the shop under the prefix "{prefix}", as '
+                f"{reference}. Keep that prefix, or name it in former_external_ref_prefixes too"
+            )
 
 
 def open_log(settings: Settings, store: Store, clock: Clock) -> EmbeddedLog | KafkaLog:

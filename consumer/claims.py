@@ -11,6 +11,7 @@ from datetime import datetime, timedelta
 
 from adapters.errors import BrokenOrders, StoreUnavailable
 from adapters.ports import Clock
+from adapters.remotes.kornitx_order import external_ref_in
 from adapters.store import budgets as budget_rows
 from adapters.store import commands as command_rows
 from adapters.store import lanes as lane_rows
@@ -29,6 +30,7 @@ from consumer.planning import GIVE_UP_AFTER, plan_of
 from consumer.retry import TryResult
 from consumer.tries import Claim, claimed_event
 from statemachine.commands import CommandKind, CommandState, Policy
+from statemachine.payloads import possible_imports
 
 
 @dataclass(frozen=True, slots=True)
@@ -214,7 +216,19 @@ class Claims:
         }
         bodies = snapshot_rows.load(tx, contents)
         by_order = {key: body for (key, _), body in bodies.items()}
-        return [Claim(one.command, one.token, after[one.order.key], by_order.get(one.order.key)) for one in needed]
+        refs = _earlier_refs(tx, needed)
+        return [
+            Claim(one.command, one.token, after[key := one.order.key], by_order.get(key), refs.get(key, ""))
+            for one in needed
+        ]
+
+
+def _earlier_refs(tx: Transaction, needed: Sequence[_Wanted]) -> dict[int, str]:
+    """The external_ref of each import that may have landed already, by the key of its order. The shop's prefix may have
+    changed since."""
+    imports = (one for one in needed if one.command.kind is CommandKind.IMPORT)
+    again = {one.order.key for one in imports if possible_imports(one.order.facts)}
+    return {key: external_ref_in(payload) for key, payload in command_rows.newest_payloads(tx, again).items()}
 
 
 def _obsolete(one: _Wanted) -> Release:

@@ -262,7 +262,14 @@ def _check_prefixes(shops: Mapping[str, ShopTable]) -> None:
     for (one, first), (other, second) in combinations(shops.items(), 2):
         company, prefixes = second.oms.company_ref_id, (first.oms.external_ref_prefix, second.oms.external_ref_prefix)
         shorter, longer = sorted(prefixes, key=len)
-        if first.oms.company_ref_id != company or not longer.startswith(shorter):
+        if first.oms.company_ref_id != company:
+            continue
+        if not longer.startswith(shorter):
+            if both := {*_prefixes(first.oms)} & {*_prefixes(second.oms)}:
+                raise ValueError(
+                    f"shops.{other}.oms: {one} and {other} share the company {company}, and both have or had the "
+                    f'prefix "{min(both)}", so an order of the OMS could belong to both'
+                )
             continue
         shared = f"shops.{other}.oms.external_ref_prefix: {one} and {other} share the company {company}, "
         if shorter == longer:
@@ -271,6 +278,10 @@ def _check_prefixes(shops: Mapping[str, ShopTable]) -> None:
             f'{shared}and "{longer}" begins with "{shorter}", so an order id of one could belong to the other: '
             'each needs a prefix that begins with no other, such as "A-" and "B-"'
         )
+
+
+def _prefixes(oms: ShopOmsTable) -> tuple[str, ...]:
+    return (oms.external_ref_prefix, *oms.former_external_ref_prefixes)
 
 
 def _check_addresses(settings: Settings) -> None:
@@ -449,6 +460,7 @@ def shop_ids(settings: Settings) -> "tuple[ShopIds, ...]":
             name=name,
             company_ref_id=shop.oms.company_ref_id,
             external_ref_prefix=shop.oms.external_ref_prefix,
+            former_prefixes=tuple(shop.oms.former_external_ref_prefixes),
             may_split=shop.oms.may_split,
             dispatched_statuses=settings.oms.dispatched_statuses,
             time_zone=ZoneInfo(shop.oms.time_zone),

@@ -72,6 +72,10 @@ class ShopOmsTable(Table):
     #: Stands before Mirakl's order id in the OMS's `external_ref`. Two shops of one company need different
     #: ones, of which none begins with the other: an order id could belong to both.
     external_ref_prefix: str = ""
+    #: Prefixes that the shop had before and under which the OMS still has orders; "" stands for none. Reports on these
+    #: orders reach them, and an import that may have landed is repeated under its own prefix. The service does not
+    #: start if the OMS has orders under a prefix that is not named.
+    former_external_ref_prefixes: list[str] = Field(default_factory=list)
     #: Whether KornitX splits orders into parts. A status then covers the lines of its own part (docs/kornitx.md 9.4).
     may_split: bool = False
     #: Whether the company also has orders of other sales channels. If not, an order that the OMS reports on and that no

@@ -61,8 +61,9 @@ def outgoing(
     """Return what an import sends.
 
     If an earlier try may have reached the OMS, the import sends the same bytes again (docs/kornitx.md 7). If not, the
-    bytes are made from the newest snapshot and the customer's messages. Messages that cannot be read are left out in
-    two cases: a person released the import, or the wait for them is over and the shop's policy allows it (troubles.py).
+    bytes are made from the newest snapshot and the customer's messages, under the external_ref of an earlier import
+    that may have landed: the OMS knows a repeat by it. Messages that cannot be read are left out in two cases: a person
+    released the import, or the wait for them is over and the shop's policy allows it (troubles.py).
 
     Raises RemoteError, Unimportable, Unreadable, ReadsBusy.
     """
@@ -70,9 +71,9 @@ def outgoing(
         return Outgoing(claim.command.payload)
     if claim.received is None:
         raise Unimportable(["the order as received"])
-    pieces = {line.id: line.quantity for line in snapshot.owed_lines}
+    pieces, ref = {line.id: line.quantity for line in snapshot.owed_lines}, claim.external_ref
     if not snapshot.has_messages:
-        return Outgoing(oms.payload(claim.received, (), pieces), left_out=oms.left_out)
+        return Outgoing(oms.payload(claim.received, (), pieces, ref), left_out=oms.left_out)
     try:
         written = _messages(claim, mirakl, accounts)
     except RemoteError:
@@ -80,10 +81,10 @@ def outgoing(
         failing = [one for one in troubles_of(facts, claim.command.key) if one.operation == MESSAGES]
         if not any(imports_without_messages(facts, policy, one, now) for one in failing):
             raise
-        payload = oms.payload(claim.received, (), pieces)
+        payload = oms.payload(claim.received, (), pieces, ref)
         return Outgoing(payload, (MESSAGES_NOT_FOUND,), left_out=oms.left_out)
     notes = (ATTACHMENT,) if written.has_attachments else ()
-    payload = oms.payload(claim.received, written.texts, pieces)
+    payload = oms.payload(claim.received, written.texts, pieces, ref)
     return Outgoing(payload, notes, messages_read=True, left_out=oms.left_out)
 
 

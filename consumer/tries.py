@@ -66,6 +66,7 @@ class Claim:
     token: str  # of the lease
     order: OrderRow
     received: bytes | None  # the order as Mirakl sent it; only for an import
+    external_ref: str = ""  # that of an earlier import which may have landed; empty: there is none
 
     @property
     def account(self) -> AccountKey:

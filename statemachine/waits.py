@@ -9,7 +9,7 @@ troubles.py.
 from enum import StrEnum
 
 from statemachine.commands import Policy
-from statemachine.facts import DEBIT, EPOCH, Facts
+from statemachine.facts import DEBIT, Facts
 from statemachine.plan import Plan, awaits_read_after
 from statemachine.readings import is_canceled_by_oms, mirakl_state
 from statemachine.states import State
@@ -31,8 +31,6 @@ def waits_for(facts: Facts, policy: Policy, wanted: Plan) -> frozenset[WaitsFor]
     """What moves an order whose plan is `wanted`. Empty: the order is at its end, or lost."""
     if wanted.state.is_at_its_end:  # a better tracking of a shipped order still goes out
         return frozenset({WaitsFor.CALL} if wanted.due else ())
-    snapshot = facts.snapshot
-    created_at = snapshot.created_at if snapshot else EPOCH
     answers = {
         WaitsFor.CALL: bool(wanted.due),
         WaitsFor.PERSON: bool(wanted.attention),

@@ -150,6 +150,7 @@ class ShopIds:
     name: str
     company_ref_id: int
     external_ref_prefix: str = ""
+    former_prefixes: tuple[str, ...] = ()  # of orders that were imported before the shop got this prefix
     may_split: bool = False
     dispatched_statuses: frozenset[int] = DISPATCHED_STATUSES
     time_zone: tzinfo = UTC  # of the times without an offset that the company reports
@@ -158,20 +159,19 @@ class ShopIds:
 def find_shop(shops: Sequence[ShopIds], company: str, external_ref: str) -> tuple[ShopIds, str]:
     """Find the shop of an order of the OMS. Returns the shop, and the order's id at Mirakl.
 
-    The id is `external_ref` without the shop's prefix. If the prefixes of several shops fit, the longest prefix counts.
-    Raises Unreadable(UNKNOWN_COMPANY).
+    The id is `external_ref` without a prefix of the shop, also one that it had before. If several prefixes fit, the
+    longest one counts. Raises Unreadable(UNKNOWN_COMPANY).
     """
     fitting = [
-        shop
+        (shop, prefix)
         for shop in shops
-        if str(shop.company_ref_id) == company
-        and external_ref.startswith(shop.external_ref_prefix)
-        and external_ref != shop.external_ref_prefix
+        for prefix in (shop.external_ref_prefix, *shop.former_prefixes)
+        if str(shop.company_ref_id) == company and external_ref.startswith(prefix) and external_ref != prefix
     ]
     if not fitting:
         raise Unreadable(UnreadableReason.UNKNOWN_COMPANY)
-    shop = max(fitting, key=lambda one: len(one.external_ref_prefix))
-    return shop, external_ref.removeprefix(shop.external_ref_prefix)
+    shop, prefix = max(fitting, key=lambda one: len(one[1]))
+    return shop, external_ref.removeprefix(prefix)
 
 
 # -- Events --------------------------------------------------------------------------------------------------------

@@ -148,12 +148,14 @@ class KornitX:
     def left_out(self) -> frozenset[str]:
         return self._rules.left_out
 
-    def payload(self, order: bytes, messages: Sequence[str], quantities: Mapping[str, int | None]) -> bytes:
+    def payload(
+        self, order: bytes, messages: Sequence[str], quantities: Mapping[str, int | None], external_ref: str = ""
+    ) -> bytes:
         """Build the body of POST /order for an order of OR11 (docs/kornitx.md 10).
 
         Logs the first order whose amounts are in another tax mode than asked for. Raises Unimportable, Unreadable.
         """
-        payload = build_payload(order, messages, quantities, self._rules)
+        payload = build_payload(order, messages, quantities, self._rules, external_ref)
         if not self._told_tax_mode and (mode := tax_mode_of(order)) not in ("", self._rules.tax_mode):
             self._told_tax_mode = True
             log.warning(

@@ -44,12 +44,17 @@ class OrderRules:
 
 
 def build_payload(
-    raw_order: bytes, messages: Sequence[str], quantities: Mapping[str, int | None], rules: OrderRules
+    raw_order: bytes,
+    messages: Sequence[str],
+    quantities: Mapping[str, int | None],
+    rules: OrderRules,
+    external_ref: str = "",
 ) -> bytes:
     """Build the body of POST /order. The same arguments give the same bytes. Amounts keep every digit.
 
     `quantities` are the pieces of each line that the seller still has to send, by the line's id; None if Mirakl names
-    no number. Other lines are left out. `messages` are the customer's messages, oldest first.
+    no number. Other lines are left out. `messages` are the customer's messages, oldest first. `external_ref` "": the
+    shop's prefix and the order's id.
 
     Raises Unimportable if a value is missing that cannot be derived, Unreadable if `raw_order` is not a JSON object.
     """
@@ -69,7 +74,7 @@ def build_payload(
         missing.append("shipping_pudo_id (not a text)")
     missing += _absent_fields(order, "order_additional_fields", rules.required_order_fields, rules.custom_fields)
     payload: dict[str, Any] = {
-        "external_ref": rules.external_ref_prefix + order_id,
+        "external_ref": external_ref or rules.external_ref_prefix + order_id,
         "company_ref_id": rules.company_ref_id,
         "sale_datetime": created.replace(tzinfo=None).isoformat(" ", "seconds") if created else "",
         "customer_name": _name(shipping) or _name(_object(order, "customer")) or _company(shipping),
@@ -122,6 +127,14 @@ def pieces_in(payload: bytes) -> tuple[tuple[str, int], ...]:
     except (ValueError, TypeError, LookupError):
         return ()
     return tuple(sorted((line, pieces) for line, pieces in items if isinstance(line, str) and isinstance(pieces, int)))
+
+
+def external_ref_in(payload: bytes) -> str:
+    """The external_ref of a payload that `build_payload` built. Empty if the payload cannot be read."""
+    try:
+        return str(simplejson.loads(payload)["external_ref"])
+    except (ValueError, TypeError, LookupError):
+        return ""
 
 
 _MESSAGES: Final = ":MiraklOrderMessage"

@@ -17,6 +17,7 @@ from adapters.store import bulk, notices
 from adapters.store import schema as s
 from adapters.store.transaction import Store, Transaction
 from statemachine.commands import Command, CommandKey, CommandKind, CommandState
+from statemachine.states import State
 
 #: The default time for which a command belongs to the worker that claimed it. The configuration has to set at
 #: least three times the longest timeout of a call, so that the call ends before the lease.
@@ -347,6 +348,25 @@ class StoredPayload:
     round: int
     attempts: int
     facts: str  # of the order, as JSON
+
+
+def newest_payloads(tx: Transaction, order_keys: Collection[int]) -> dict[int, bytes]:
+    """Return the newest payload of an import of each of these orders that has one, by the key of the order."""
+    c = s.commands.c
+    mine = sa.select(c.order_key, c.payload).where(c.order_key.in_(sorted(order_keys)), c.payload.is_not(None))
+    rows = tx.execute(mine.order_by(c.id)) if order_keys else ()
+    return {row.order_key: row.payload for row in rows}
+
+
+def payload_in_oms(store: Store, shop: str) -> tuple[str, bytes] | None:
+    """Return the id of the order of a shop that the OMS got last and has not sent, and the payload of its import. None:
+    the store has none."""
+    c, o = s.commands.c, s.orders.c
+    imported = sa.select(o.order_id, c.payload).join(s.orders, o.id == c.order_key)
+    imported = imported.where(o.shop == shop, o.state == State.IMPORTED, c.payload.is_not(None))
+    with store.reading() as connection:
+        row = connection.execute(imported.order_by(o.entered_at.desc(), c.id.desc()).limit(1)).first()
+    return None if row is None else (row.order_id, row.payload)
 
 
 def payloads_without_handover(store: Store, shop: str) -> list[StoredPayload]:

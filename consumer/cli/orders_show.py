@@ -237,7 +237,13 @@ def _shown(changed: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 def prefix_of(session: Session, row: OrderRow) -> str:
-    """What stands before the order's id in the OMS. Empty for a shop that is not in the configuration."""
+    """What stands before the order's id in the OMS: in the newest import, as the settings may have changed since.
+    Without an import: as the settings say. Empty for a shop that is not in the configuration."""
+    from adapters.remotes.kornitx_order import external_ref_in  # noqa: PLC0415 - a list of orders needs no payload
+
+    payloads = [one.payload for one in command_rows.of_order(session.store, row.key) if one.payload]
+    if payloads and (sent := external_ref_in(payloads[-1])).endswith(row.order_id):
+        return sent.removesuffix(row.order_id)
     shop = session.settings.shops.get(row.shop)
     return shop.oms.external_ref_prefix if shop else ""
 

@@ -72,7 +72,9 @@ class AtOnce:
 
     left_out: frozenset[str] = frozenset()
 
-    def payload(self, order: bytes, messages: Sequence[str], quantities: Mapping[str, int | None]) -> bytes:
+    def payload(
+        self, order: bytes, messages: Sequence[str], quantities: Mapping[str, int | None], external_ref: str = ""
+    ) -> bytes:
         return order
 
     def import_order(self, payload: bytes) -> tuple[OmsOrder, ...]:

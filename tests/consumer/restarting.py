@@ -15,6 +15,7 @@ def start_again(rig: Rig, shop_table: Mapping[str, Any] = {}, oms_table: Mapping
     policies are stored, and the housekeeping has its first turns, as at the start of a process."""
     rig.settings = rig_settings(rig.settings.store.url, rig.mirakl, shop_table, oms_table)
     bootstrap.bind_shops(rig.settings, rig.store, rig.clock)
+    bootstrap.check_references(rig.settings, rig.store)
     rig.policies = dict(config.policies(rig.settings))
     with rig.store.transaction() as tx:
         policy_rows.store(tx, rig.policies, rig.clock.now())

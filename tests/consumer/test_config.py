@@ -120,6 +120,14 @@ from tests.consumer.configs import GOOD, SIMULATED_OMS, error_text, shop, writte
             id="one prefix begins with the other",
         ),
         pytest.param(
+            GOOD
+            + 'external_ref_prefix = "A-"\nformer_external_ref_prefixes = [""]\n'
+            + GOOD.replace("alpha", "beta")
+            + 'external_ref_prefix = "B-"\nformer_external_ref_prefixes = ["X-", ""]\n',
+            'FILE: shops.beta.oms: alpha and beta share the company 99999, and both have or had the prefix ""',
+            id="two shops had one prefix",
+        ),
+        pytest.param(
             GOOD + 'external_ref_prefix = "FR-2"\n' + GOOD.replace("alpha", "beta") + 'external_ref_prefix = "FR-"\n',
             'FILE: shops.beta.oms.external_ref_prefix: alpha and beta share the company 99999, and "FR-2" begins with',
             id="the first prefix begins with the second",

@@ -1,5 +1,6 @@
 """What the store keeps of open orders stays true when a setting changes and the service starts again."""
 
+import json
 from collections.abc import Mapping
 from datetime import timedelta
 from pathlib import Path
@@ -8,8 +9,10 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
+from adapters.errors import ConfigError
 from adapters.simulators.mirakl import changes
-from tests.consumer.in_oms_hands import tell
+from statemachine.facts import DecisionKind
+from tests.consumer.in_oms_hands import decide, lost_then_refused, tell
 from tests.consumer.restarting import start_again
 from tests.consumer.rig import Rig
 
@@ -102,3 +105,61 @@ def test_the_newest_tracking_wins_after_a_wrong_time_zone_was_mended(tmp_path: P
         rig.clock.advance(3600)
     rig.poll(600)
     assert rig.mirakl["alpha"].order("1-A")["shipping_tracking"] == "T2"
+
+
+# -- The prefix of the shop's orders in the OMS --------------------------------------------------------------------
+
+PREFIXED: dict[str, Any] = {"external_ref_prefix": "A-"}
+
+
+def refs(rig: Rig) -> list[str]:
+    return [json.loads(body)["external_ref"] for body in rig.oms_net.bodies]
+
+
+@pytest.mark.parametrize(("before", "after"), [(NO, PREFIXED), (PREFIXED, NO)])
+def test_with_another_prefix_the_service_starts_once_the_former_one_is_named(
+    tmp_path: Path, before: Mapping[str, Any], after: Mapping[str, Any]
+) -> None:
+    rig = Rig(tmp_path, oms_table=before)
+    rig.imported()
+    former = before.get("external_ref_prefix", "")
+    with pytest.raises(ConfigError, match=f'under the prefix "{former}", as {former}1-A. Keep that prefix, or'):
+        start_again(rig, oms_table=after)
+    start_again(rig, oms_table={**after, "former_external_ref_prefixes": [former]})
+    rig.imported("2-A")
+    prefix = after.get("external_ref_prefix", "")
+    assert refs(rig) == [f"{former}1-A", f"{prefix}2-A"]
+    rig.oms.dispatch(f"{former}1-A", carrier="DPD", tracking="T1")
+    rig.oms.dispatch(f"{prefix}2-A", carrier="DPD", tracking="T2")
+    for _ in range(2):
+        rig.poll(60)
+        rig.work()
+    assert [rig.state(one) for one in ("1-A", "2-A")] == ["shipped", "shipped"]
+    start_again(rig, oms_table=after)
+
+
+def test_an_import_that_may_have_landed_keeps_its_prefix(tmp_path: Path) -> None:
+    """The OMS refuses a second order of one external_ref, so the goods are made once."""
+    rig = Rig(tmp_path)
+    lost_then_refused(rig)
+    start_again(rig, oms_table=PREFIXED | {"former_external_ref_prefixes": [""]})
+    rig.fail("order", "timeout_before")
+    decide(rig, DecisionKind.RETRY)
+    rig.work(60)
+    rig.work(900)
+    assert refs(rig) == ["1-A"] * 4
+    assert rig.results[-1] == ("import_order", "already_done")
+    assert (rig.state(), rig.effects(), rig.attention()) == ("imported", ["imported"], [])
+
+
+def test_an_import_that_was_refused_goes_out_under_the_new_prefix(tmp_path: Path) -> None:
+    rig = Rig(tmp_path)
+    rig.fail("order", "answer", status=400, content='{"error": {"message": "no", "code": 0}}')
+    rig.add("1-A", state="SHIPPING")
+    rig.poll()
+    rig.work()
+    assert rig.attention() == ["import_rejected"]
+    start_again(rig, oms_table=PREFIXED)
+    decide(rig, DecisionKind.RETRY)
+    rig.work(60)
+    assert (refs(rig), rig.state()) == (["1-A", "A-1-A"], "imported")

@@ -258,3 +258,9 @@ def test_the_shop_with_the_longest_prefix_gets_the_order() -> None:
     assert find_shop([plain, fr], "9", "A") == (plain, "A")
     assert reason_of(find_shop, [fr], "9", "FR-") == "unknown_company"
     assert reason_of(find_shop, [fr], "8", "FR-A") == "unknown_company"
+
+
+def test_a_prefix_that_a_shop_had_before_fits_too() -> None:
+    alpha, beta = ShopIds("alpha", 9, "A-", former_prefixes=("", "X-")), ShopIds("beta", 9, "B-")
+    found = {ref: find_shop([alpha, beta], "9", ref) for ref in ("A-1", "1", "X-1", "B-1")}
+    assert found == {"A-1": (alpha, "1"), "1": (alpha, "1"), "X-1": (alpha, "1"), "B-1": (beta, "1")}

@@ -1,7 +1,10 @@
 """`orderflow orders show` and `orders explain`: what a person and a program read about one order."""
 
-from tests.consumer.cli.runner import json_of, output_of
+from pathlib import Path
+
+from tests.consumer.cli.runner import FILE, json_of, output_of
 from tests.consumer.operations.desk import Desk
+from tests.consumer.rig import Rig
 
 
 def test_a_reason_that_has_ended_is_shown_with_its_beginning_and_its_end(desk: Desk) -> None:
@@ -37,3 +40,16 @@ def test_the_json_of_an_order_that_needs_nobody_says_so(desk: Desk) -> None:
     desk.shows("SHIPPED")
     found = json_of("orders", "explain", "O-1")
     assert [found[name] for name in ("do", "needs_you_since", "deadline", "deadline_of")] == [None] * 4
+
+
+def test_an_order_has_the_external_ref_of_its_import_also_if_the_prefix_changed_since(tmp_path: Path) -> None:
+    rig = Rig(tmp_path)
+    rig.imported()
+    rig.add("2-A", state="SHIPPING")
+    rig.poll()
+    rig.store.close()
+    former = 'external_ref_prefix = "A-"\nformer_external_ref_prefixes = [""]\n'
+    text = FILE.replace("[shops.alpha.oms]\n", f"[shops.alpha.oms]\n{former}")
+    (tmp_path / "orderflow.toml").write_text(text, encoding="utf-8")
+    found = [json_of("orders", name, order)["external_ref"] for name in ("explain", "show") for order in ("1-A", "2-A")]
+    assert found == ["1-A", "A-2-A"] * 2

@@ -64,7 +64,9 @@ class Remotes:
 
     left_out: frozenset[str] = frozenset()
 
-    def payload(self, order: bytes, messages: Sequence[str], quantities: Mapping[str, int | None]) -> bytes:
+    def payload(
+        self, order: bytes, messages: Sequence[str], quantities: Mapping[str, int | None], external_ref: str = ""
+    ) -> bytes:
         return build_payload(order, messages, quantities, OrderRules(1))
 
     def import_order(self, payload: bytes) -> tuple[OmsOrder, ...]:
