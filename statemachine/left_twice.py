@@ -148,7 +148,8 @@ def _too_many(facts: Facts, reports: Mapping[int, list[Dispatch]]) -> dict[str, 
     known = {oms_id: _known_of(facts, oms_id, each) for oms_id, each in reports.items()}
     wanted = wanted_pieces(facts)
     found, room, sure_room = dict[str, _Excess](), 0, 0
-    if _parcels_tell_all(wanted, reports):
+    in_parcels = _parcels_tell_all(wanted, reports)
+    if in_parcels and not any(_is_before_parcels(each) for each in reports.values()):
         return found
     groups = by_number(facts, known)
     for line, number in wanted.items():
@@ -169,7 +170,7 @@ def _too_many(facts: Facts, reports: Mapping[int, list[Dispatch]]) -> dict[str, 
             of_line = found.get(line, _Excess((), is_known=False))
             holders = {oms_id for oms_id, lines in known.items() if lines.get(line, 0) != 0}
             found[line] = _Excess(tuple(sorted({*holders, *unknown})), of_line.is_known or more > sure_room)
-    return found
+    return {line: one._replace(is_known=one.is_known and not in_parcels) for line, one in found.items()}
 
 
 def _is_each_whole(facts: Facts, reports: Mapping[int, list[Dispatch]], unknown: list[int]) -> bool:
@@ -188,22 +189,41 @@ def wanted_pieces(facts: Facts) -> dict[str, int | None]:
 
 def _parcels_tell_all(wanted: Mapping[str, int | None], reports: Mapping[int, list[Dispatch]]) -> bool:
     """Whether each order of the OMS named items of its parcels, and together they are what is to be sent, once. The OMS
-    may have split its order after the answer to the import: then its status does not send what the answer shows."""
+    may have split its order after the answer to the import: then its status does not send what the answer shows. Not if
+    a status is about goods that no parcel names."""
     pieces = Counter[str]()
     for each in reports.values():
         items = {(one.tracking.bare_number, item) for one in each for item in one.items}  # a repeat is no second parcel
-        if not items:
+        if not items or _sends_more(each):
             return False
         for _, (line, number) in items:
             pieces[line] += number
     return pieces == {line: most or 1 for line, most in wanted.items()}
 
 
+def _sends_more(reports: list[Dispatch]) -> bool:
+    """Whether the order's first dispatched status came without items, under a number that none of its parcels has. Then
+    it sent what these parcels do not hold. A later number without items may be a correction."""
+    first, numbers = _first_status(reports), {one.tracking.bare_number for one in reports if one.items}
+    is_alone = first is not None and not any(one.items for one in reports if one.told_at == first.told_at)
+    return first is not None and is_alone and first.tracking.bare_number not in numbers | {""}
+
+
+def _is_before_parcels(reports: list[Dispatch]) -> bool:
+    """Whether a dispatched status said that the order left before a report named an item."""
+    first = _first_status(reports)
+    return first is not None and first.told_at < min((one.told_at for one in reports if one.items), default=EPOCH)
+
+
+def _first_status(reports: list[Dispatch]) -> Dispatch | None:
+    return min((one for one in reports if one.covers), key=lambda one: (one.told_at, one), default=None)
+
+
 def _known_of(facts: Facts, oms_id: int, reports: list[Dispatch]) -> dict[str, int | None]:
     """The pieces of each line that this order of the OMS sent. Empty: its lines are not known.
 
     A line that its parcels name left in these pieces. A dispatched status sends what the answer to the import shows of
-    the other lines, without what the OMS canceled.
+    the other lines, without what the OMS canceled, and of all lines if it is about more than the parcels.
     """
     found: dict[str, int | None] = {}
     own = replace(facts, dispatches=tuple(reports))
@@ -211,9 +231,11 @@ def _known_of(facts: Facts, oms_id: int, reports: list[Dispatch]) -> dict[str, i
         found[line] = sent_quantity(own, line)
     parts = [part for part in facts.parts if part.oms_id == oms_id]
     if any(one.covers for one in reports):
-        for line in {line for part in parts for line in part.lines} - found.keys():
+        named = dict(found)
+        for line in {line for part in parts for line in part.lines} - (set() if _sends_more(reports) else named.keys()):
             held = [pieces for part in parts for name, pieces in part.quantities if name == line]
-            found[line] = max(0, max(held) - _canceled(facts, oms_id, line)) if held else _ALL
+            in_parcels = named.get(line, 0) or 0
+            found[line] = max(in_parcels, max(held) - _canceled(facts, oms_id, line)) if held else in_parcels or _ALL
     return found
 
 

@@ -417,6 +417,48 @@ def test_an_order_that_the_oms_splits_after_its_answer_asks_nobody_if_the_parcel
     assert TOO_MANY not in details(rig)
 
 
+@pytest.mark.parametrize("first", [True, False], ids=["parcel first", "status first"])
+def test_a_status_under_another_number_than_the_parcels_sent_the_rest(rig: Rig, first: bool) -> None:
+    answer(rig, (7, {L1: 1, L2: 1}))
+    rig.imported(lines=2)
+    each: list[tuple[int, dict[str, int] | None, str]] = [(512, {L1: 1}, "T7"), (8, None, "T7b")]
+    for status, parcel, number in each if first else reversed(each):
+        tell(rig, 7, status, parcel, number=number)
+    assert rig.state() == "shipped"
+    tell(rig, 99, 8, {L2: 1})
+    assert details(rig) == {TOO_MANY: L2}
+    assert listed(rig.row(), rig.policies["alpha"]).urgency is Urgency.NOW
+
+
+def test_pieces_that_statuses_send_beside_parcels_count(rig: Rig) -> None:
+    answer(rig, (7, {L1: 2}), (8, {L1: 2}))
+    rig.imported(quantity=2)
+    tell(rig, 7, 512, {L1: 1})
+    tell(rig, 7, 8, number="T7b")
+    assert TOO_MANY not in rig.attention()
+    tell(rig, 8, 512, {L1: 1})
+    assert details(rig)[TOO_MANY] == L1
+
+
+def test_a_status_before_the_parcels_under_their_number_leaves_a_doubt(rig: Rig) -> None:
+    answer(rig, (7, {L1: 1, L2: 1}))
+    rig.imported(lines=2)
+    tell(rig, 7)
+    tell(rig, 7, 64, {L1: 1})
+    tell(rig, 99, 8, {L2: 1})
+    assert details(rig) == {TOO_MANY: L2}
+    assert listed(rig.row(), rig.policies["alpha"]).urgency is Urgency.BY_DEADLINE
+
+
+def test_a_number_that_is_corrected_after_the_status_is_no_further_parcel(rig: Rig) -> None:
+    answer(rig, (7, {L1: 1, L2: 1}))
+    rig.imported(lines=2)
+    tell(rig, 7, 8, {L1: 1})
+    tell(rig, 99, 8, {L2: 1})
+    tell(rig, 7, 64, number="T7b")
+    assert rig.attention() == []
+
+
 def test_it_asks_if_one_of_the_orders_names_no_items(rig: Rig) -> None:
     answer(rig, (7, {L1: 1, L2: 1}))
     rig.add("1-A", state="SHIPPING", lines=2)
