@@ -5,7 +5,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 
-from adapters.errors import Unreadable, UnreadableReason
+from adapters.errors import Unreadable
 from adapters.messages.cloudevents import from_record
 from adapters.ports import Record, RecordHeaders
 from adapters.store import journal as journal_rows
@@ -19,7 +19,7 @@ from statemachine.events import Event, Sealed
 Decode = Callable[[bytes | None, RecordHeaders], Event | Sealed | None]
 #: Makes the event of an unreadable report: its order gets the fact that the report could not be read. None if the
 #: record names no order.
-UnreadEvent = Callable[[bytes, RecordHeaders, UnreadableReason, datetime], Event | None]
+UnreadEvent = Callable[[bytes, RecordHeaders, Unreadable, datetime], Event | None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,14 +68,14 @@ class Records:
             return one.open() if isinstance(one, Sealed) else one, None
         except Unreadable as error:
             letter = self.dead_letter(record, error.reason, error.detail)
-            return self._unread_event(record, error.reason), letter
+            return self._unread_event(record, error), letter
 
     def dead_letter(self, record: Record, reason: str, detail: str) -> DeadLetter:
         return dead_letter(record, reason, detail, is_read=record.partition.topic in self.reads)
 
-    def _unread_event(self, record: Record, reason: UnreadableReason) -> Event | None:
+    def _unread_event(self, record: Record, error: Unreadable) -> Event | None:
         make = self.unread_events.get(record.partition.topic)
-        return make(record.value, record.headers, reason, record.published_at) if make and record.value else None
+        return make(record.value, record.headers, error, record.published_at) if make and record.value else None
 
 
 def _repeats(store: Store, sealed: Sequence[Sealed]) -> set[Sealed]:

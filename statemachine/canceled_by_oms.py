@@ -4,12 +4,32 @@ from collections.abc import Iterator
 from datetime import datetime
 from typing import Final
 
-from statemachine.facts import EPOCH, Cancellation, Decision, DecisionKind, Facts, Line, Withdrawn
+from statemachine.facts import (
+    AFTER_SHIPPING,
+    EPOCH,
+    WITHDRAWN_OF,
+    Cancellation,
+    Decision,
+    DecisionKind,
+    Facts,
+    Line,
+    Withdrawn,
+)
 from statemachine.ids_in_text import entries, read, written
-from statemachine.in_oms import has_left, is_to_be_sent
-from statemachine.occurrences import Begun
-from statemachine.payloads import most_handed_over
-from statemachine.readings import is_ended_in_oms, may_have, parts_in_oms
+from statemachine.in_oms import has_left, is_shown_shipped, is_to_be_sent
+from statemachine.occurrences import Begun, is_kept
+from statemachine.parcels import sent_quantity
+from statemachine.payloads import most_handed_over, what_oms_got
+from statemachine.readings import (
+    ended_in_oms,
+    is_ended_everywhere,
+    is_ended_in_oms,
+    is_vouched,
+    may_have,
+    mirakl_state,
+    parts_in_oms,
+    pieces_of,
+)
 from statemachine.reads_kept import NotShown
 from statemachine.reason_of_order import Attention
 from statemachine.reasons import Reason
@@ -28,7 +48,9 @@ def reasons_of_cancellations(facts: Facts) -> Iterator[Attention]:
     if one that was not to be sent then, or at a later read, is to be sent now, and the OMS did not make it again:
     nobody makes it.
 
-    What Mirakl took back before makes no reason: to stop it in the OMS is what the reason of that asked for.
+    What Mirakl took back before makes no reason: to stop it in the OMS is what the reason of that asked for. Nor do
+    pieces of which Mirakl took back as many, before or after: the reason of that asks, unless a person settled this one
+    (`is_asked_as_canceled`).
     """
     for one in _once(facts):
         if _was_taken_back_before(facts, one):
@@ -49,16 +71,125 @@ def canceled_and_to_be_sent(facts: Facts) -> list[str]:
     return [line.id for line in (facts.snapshot.owed_lines if facts.snapshot else ()) if line.id in canceled]
 
 
-def pieces_canceled(facts: Facts, line_id: str) -> int:
-    """How many pieces of the line the OMS canceled, of which it named a number."""
-    return sum(pieces for one in _once(facts) for name, pieces in one.items if name == line_id)
+def pieces_canceled(facts: Facts, line_id: str, until: datetime | None = None) -> int | None:
+    """How many pieces of the line the OMS canceled, by its reports until then, or by all. 0: none that are known.
+
+    None: not known. It canceled an order as a whole, and did not say how many pieces that had, or it made more since.
+    """
+    each = [one for one in _once(facts) if until is None or one.told_at <= until]
+    orders = may_have(facts, line_id) if each else []
+    whole = {one.oms_id for one in each if not one.items}.intersection(orders)
+    named = [pieces for one in each if one.oms_id not in whole for name, pieces in one.items if name == line_id]
+    if not whole:
+        return sum(named)
+    held = {part.oms_id: dict(part.quantities)[line_id] for part in facts.parts if line_id in dict(part.quantities)}
+    is_known = held.keys() >= {*orders} and sum(held.values()) <= most_handed_over(facts, line_id)
+    if whole - ended_in_oms(facts) or not is_known:
+        return None
+    return sum(named) + sum(held[oms_id] for oms_id in whole)
+
+
+def pieces_taken_back(facts: Facts, line: Line) -> int | None:
+    """How many pieces of the line Mirakl took back since the OMS got it. None: not known.
+
+    Mirakl may take canceled pieces out of `quantity`, or leave it and name them beside the amount (docs/mirakl.md 4.5).
+    """
+    got, went = what_oms_got(facts), most_handed_over(facts, line.id)
+    if not went:
+        return None
+    if line.is_taken_back:
+        return went
+    if line.withdrawn is Withdrawn.NONE:
+        return None if line.quantity is None else max(0, went - line.quantity)
+    is_since = all(one.contents and WITHDRAWN_OF + line.id not in dict(one.contents) for one in got)
+    is_clear = is_since and line.quantity in (went, went - line.withdrawn_pieces)
+    return line.withdrawn_pieces or None if is_clear else None
+
+
+def is_canceled_as_taken_back(facts: Facts, line: Line) -> bool:
+    """Whether the OMS canceled as much of the line as Mirakl took back, or more, and nothing of that left. Then nothing
+    of it is to be taken out in the OMS."""
+    if line.is_taken_back:
+        return _is_ended(facts, line)
+    return 0 < (pieces_taken_back(facts, line) or 0) <= _canceled_of(facts, line) and _is_rest(facts, line)
+
+
+def is_asked_as_canceled(facts: Facts, line: Line) -> bool:
+    """Whether `oms_canceled` asks or asked a person about what Mirakl took back of the line: the OMS canceled it too.
+    It is one event, so lines_canceled_after_import does not ask once more.
+
+    If it is not known how many pieces Mirakl took back, a settle counts only for what Mirakl had taken back then.
+    """
+    if not facts.cancellations:  # of most orders; this saves time
+        return False
+    mine = [one for one in _once(facts) if line.id in _named_lines(facts, one)]
+    if is_canceled_as_taken_back(facts, line):
+        return any(_settles_of(facts, one) or not _was_taken_back_before(facts, one) for one in mine)
+    is_unknown = line.withdrawn is Withdrawn.PART and pieces_taken_back(facts, line) is None
+    if not (mine and is_unknown and _canceled_of(facts, line) and _is_rest(facts, line)):
+        return False
+    settles = [_settles_of(facts, one) for one in mine]
+    known_at = min(max(map(_made_on, each), default=EPOCH) for each in settles)
+    return not all(settles) or (bool(line.withdrawn_at) and max(line.withdrawn_at) <= known_at)
+
+
+def _is_rest(facts: Facts, line: Line) -> bool:
+    """Whether the parcels hold no more of the line than what is left of the pieces that the OMS canceled."""
+    return sent_quantity(facts, line.id) <= most_handed_over(facts, line.id) - _canceled_of(facts, line)
+
+
+def _canceled_of(facts: Facts, line: Line) -> int:
+    """How many pieces of the line the OMS canceled: all that it got if it ended the line. 0: none, or not known."""
+    return most_handed_over(facts, line.id) if _is_ended(facts, line) else pieces_canceled(facts, line.id) or 0
+
+
+def _is_ended(facts: Facts, line: Line) -> bool:
+    """Whether the OMS canceled the line in each of its orders, and nothing of it left."""
+    has_parcels = has_left(facts, line) or sent_quantity(facts, line.id) > 0
+    return not has_parcels and is_ended_everywhere(facts, line.id)
 
 
 def lines_canceled_in(one: Attention, facts: Facts) -> list[Line]:
-    """The lines that a reason `oms_canceled` is about. If its cancellation names none, every line."""
+    """The lines that a reason `oms_canceled` is about. If its cancellation names none: those of the OMS's order or, if
+    they are not known, every line."""
     lines = facts.snapshot.lines if facts.snapshot else ()
     ids = {read(text).rpartition("*")[0] for text in _pieces_named(one)}
+    oms_id = "".join(entries(one.detail.partition(NOT_OWED)[0])[:1]).partition(" ")[0]
+    ids = ids or (parts_in_oms(facts).get(int(oms_id), set()) if oms_id.isdecimal() else set())
     return [line for line in lines if line.id in ids or not ids]
+
+
+def missing_pieces(one: Attention, facts: Facts) -> dict[str, int | None]:
+    """How many pieces of each line nobody makes because of a reason `oms_canceled`, though Mirakl shows them to be sent
+    and nobody said that they left. None: not known how many. A line of which none is missing is left out."""
+    found: dict[str, int | None] = {}
+    not_owed = {read(line) for line in entries(one.detail.partition(NOT_OWED)[2])}
+    for line in lines_canceled_in(one, facts):
+        if line.id in not_owed or line.is_taken_back or is_said_to_have_left(facts, line) or has_left(facts, line):
+            continue
+        canceled = pieces_canceled(facts, line.id)
+        if not names_pieces(one):
+            if not _nobody_makes(facts, line.id):
+                continue
+            canceled = most_handed_over(facts, line.id) or pieces_of(facts, line) or 1
+        taken = pieces_taken_back(facts, line)
+        if canceled is None or (taken is None and line.withdrawn is Withdrawn.PART):
+            found[line.id] = None
+        elif canceled > (taken or 0):
+            found[line.id] = canceled - (taken or 0)
+    return found
+
+
+def is_said_to_have_left(facts: Facts, line: Line) -> bool:
+    """Whether Mirakl shows the line shipped, or a person said that it left. Mirakl may debit one parcel, and show which
+    lines are in it: then the others did not leave."""
+    marked = [one for one in (facts.snapshot.lines if facts.snapshot else ()) if _is_marked(one)]
+    of_order = is_shown_shipped(facts) and (mirakl_state(facts) in AFTER_SHIPPING or not marked)
+    return not line.is_taken_back and (of_order or _is_marked(line) or is_vouched(facts, line))
+
+
+def _is_marked(line: Line) -> bool:
+    return line.shipped or line.state in AFTER_SHIPPING
 
 
 def names_pieces(one: Attention) -> bool:
@@ -114,10 +245,7 @@ def _is_taken_back_before(facts: Facts, line: Line, told_at: datetime) -> bool:
         return True
     if line.is_taken_back:
         return bool(line.withdrawn_at) and max(line.withdrawn_at) < told_at
-    went = most_handed_over(facts, line.id)
-    canceled = pieces_canceled(facts, line.id)
-    is_known = line.quantity is not None and line.withdrawn is Withdrawn.NONE
-    return is_known and 0 < canceled <= went - (line.quantity or 0)
+    return 0 < (pieces_canceled(facts, line.id, told_at) or 0) <= (pieces_taken_back(facts, line) or 0)
 
 
 def _named_lines(facts: Facts, one: Cancellation) -> set[str]:
@@ -138,6 +266,16 @@ def _canceled_lines(facts: Facts, one: Cancellation) -> tuple[set[str], set[str]
 def _is_of_others(facts: Facts, line: Line) -> bool:
     """Whether somebody else marked the line shipped before our OR24, which marks every line."""
     return stood_at_shipment(facts, line, SHIPPED_LINE)
+
+
+def _settles_of(facts: Facts, one: Cancellation) -> list[Decision]:
+    """The settles of the reason of this cancellation."""
+    return [settle for settle, _ in _not_owed_at_settles(facts, Attention(Reason.OMS_CANCELED, _named(one)))]
+
+
+def _made_on(settle: Decision) -> datetime:
+    """When the read began on which a person decided. If a version before did not keep that: when the person decided."""
+    return settle.seen.read_at if is_kept(settle.seen) else settle.at
 
 
 def _not_owed_at_settles(facts: Facts, what: Attention) -> Iterator[tuple[Decision, set[str]]]:

@@ -5,6 +5,7 @@ from dataclasses import replace
 from typing import Final
 
 from statemachine.before_shipment import PIECES, compared
+from statemachine.canceled_by_oms import is_asked_as_canceled
 from statemachine.commands import Policy
 from statemachine.facts import (
     AFTER_SHIPPING,
@@ -78,7 +79,8 @@ def _changed_lines(facts: Facts, snapshot: Snapshot, state: State) -> tuple[dict
     A line counts in the first list if the OMS has or may have it, and (1) all of it is withdrawn, or the newest read
     leaves it out, or (2) a part is withdrawn that was not known before, or (3) Mirakl shows fewer pieces, or (4) all of
     it is withdrawn, a person settled that or an incident, and the OMS reports a parcel with it since, or a part is, a
-    person settled that, and parcels hold every piece since. It counts in the second list if (5) the import left it out,
+    person settled that, and parcels hold every piece since; but not if the OMS canceled it too and oms_canceled asks or
+    asked for that. It counts in the second list if (5) the import left it out,
     or a person settled that all of it was taken out, and it or a part of it is to be sent now, or (6) Mirakl shows more
     pieces, or (7) a part that a person settled as withdrawn is not withdrawn any more, or (8) a person settled that it
     or a part was taken out, and only our OR24 marked it shipped, or (9) it was taken back or in an incident, only our
@@ -110,7 +112,8 @@ def _changed_lines(facts: Facts, snapshot: Snapshot, state: State) -> tuple[dict
         if befores and (line.is_owed or _is_withdrawn(facts, line)):
             less = [before for before in befores if now.is_less_than(before)]
             still_made = less and (left_wrongly or not (state is State.SHIPPED and is_done_in_oms(facts, line)))
-            if still_made or part_left or (now.number == 0 and _left_though_taken_out(facts, line, state)):
+            is_made = still_made or part_left or (now.number == 0 and _left_though_taken_out(facts, line, state))
+            if is_made and not is_asked_as_canceled(facts, shown):
                 fewer[line.id] = named(line.id, now, (less or befores)[0])
             left = is_of_order or (state is State.SHIPPED and (line.shipped or is_sent(facts, line)))
             grown = [before for before in befores if now.is_more_than(before)]

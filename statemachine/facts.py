@@ -123,6 +123,7 @@ class Line:
     withdrawn: Withdrawn = Withdrawn.NONE
     shipped: bool = False  # Mirakl shows a shipped_date
     withdrawn_at: tuple[datetime, ...] = ()  # when its cancelations and refunds were created; empty: maybe not known
+    withdrawn_pieces: int = 0  # that its cancelations and refunds name and pay for, all together; 0: not known
 
     @property
     def is_owed(self) -> bool:
@@ -247,6 +248,7 @@ class Unread:
 
     at: datetime
     reason: str  # a word of a closed set (adapters/errors.py)
+    fields: str = ""  # the names of those that could not be read; empty: of none, or not known
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -324,8 +326,7 @@ class Answer:
 
 @dataclass(frozen=True, slots=True, order=True)
 class Rejection:
-    """A remote said no, for good, to a command on this basis (docs/rules.md 22). `words` are the remote's own text, and
-    may quote the order."""
+    """A remote said no, for good, to a command on this basis (docs/rules.md 22). `words` may quote the order."""
 
     kind: str
     carries: str

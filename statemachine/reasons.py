@@ -268,8 +268,8 @@ REASONS: Final[Mapping[Reason, About]] = {
             "would still make. Then `orders settle ORDER --reason WHY`."
         ),
         urgency_in_oms=Urgency.NOW,
-        urgent_if="the OMS sent more pieces than the import handed over, or a person said that the goods left and the "
-        "OMS did not report that it sent or canceled them",
+        urgent_if="the OMS makes or sent more than the import handed over, or a person said that the goods left and "
+        "the OMS did not report that it sent or canceled them",
     ),
     Reason.MESSAGES_NOT_READ: About(
         "the customer wrote, and the messages could not be read for long; the import waits, and the messages are "
@@ -310,10 +310,9 @@ REASONS: Final[Mapping[Reason, About]] = {
     ),
     Reason.FOREIGN_TRACKING: About(
         "Mirakl shows a tracking that is not ours, and orderflow does not replace it",
-        "Find out who entered Mirakl's number: perhaps two parcels left, one under each number. Then stop the second "
-        "parcel or arrange its return, and `orders settle ORDER --reason WHY`. If only one parcel left, and Mirakl's "
-        "number is wrong, correct it in the portal: the next read ends this. If Mirakl's number is right, settle this "
-        "too. The reason stays until then, also after the end of shipped_elsewhere.",
+        "Find out who entered Mirakl's number: perhaps two parcels left, one under each number. If so, stop the second "
+        "or arrange its return. If one left and Mirakl's number is wrong, correct it in the portal: the next read ends "
+        "this. In the other cases `orders settle ORDER --reason WHY`. The reason stays until then.",
         urgency_in_oms=Urgency.NOW,
         urgent_if="somebody else than orderflow reported the shipment",
     ),
@@ -374,10 +373,9 @@ REASONS: Final[Mapping[Reason, About]] = {
         "Mirakl shows the order or lines shipped, not by us or because a person said so, or debits a shipment that is "
         "not ours, or a person said that the goods left; and the OMS has them, or reported since that it sent them too",
         "Find out first who said that these goods left. If a colleague meant the OMS's own goods, let the OMS go on "
-        "and settle. Else stop in the OMS what has not left; if they left too, perhaps two parcels left: stop the "
-        "second or arrange its return. Then `orders settle ORDER --only shipped_elsewhere --reason WHY`. The reason "
-        "stays until then, also if the OMS sends the goods, and comes back if it sends them after a settle; "
-        "foreign_tracking stands instead if Mirakl shows another number.",
+        "and settle. Else stop in the OMS what has not left; if two parcels left, stop the second or arrange its "
+        "return. Then `orders settle ORDER --only shipped_elsewhere --reason WHY`. The reason stays until then, also "
+        "if the OMS sends the goods.",
         urgency=Urgency.NOW,
         detail="by whom, or which lines if not all",
     ),

@@ -79,7 +79,7 @@ def cancellations_once(facts: Facts) -> tuple[Cancellation, ...]:
 
 def unread_once(facts: Facts) -> tuple[Unread, ...]:
     """The unread reports without those that a repeat brings once more."""
-    return _once(facts, facts.unread, lambda one: (one.at, one.reason))
+    return _once(facts, facts.unread, lambda one: (one.at, (one.reason, one.fields)))
 
 
 def _once(facts: Facts, told: tuple[T, ...], when_and_what: Callable[[T], tuple[datetime, Hashable]]) -> tuple[T, ...]:

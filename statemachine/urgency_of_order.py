@@ -8,7 +8,7 @@ from statemachine.ids_in_text import named_in
 from statemachine.in_oms import is_confirmed_by_us, is_shown_shipped
 from statemachine.left_twice import left_twice, more_left_than_went
 from statemachine.made_twice import made_twice
-from statemachine.payloads import import_known, may_be_in_oms, most_handed_over, what_oms_got
+from statemachine.payloads import import_known, may_be_in_oms, most_handed_over, our_payloads, what_oms_got
 from statemachine.readings import (
     alive_parts,
     is_canceled_by_oms,
@@ -41,8 +41,8 @@ def _are_made(one: Attention, facts: Facts) -> bool:
     Of `foreign_tracking`: whether somebody else reported the shipment. Then a second parcel may be on its way. Of
     `sent_before_shipping`: whether Mirakl waits for the money again; of `quantity_exceeds_order`: whether it took the
     pieces back that left, or one piece is known to have left in two orders of the OMS, or two of them make it; of
-    `lines_not_imported`: whether more left than the import handed over. Then goods have to be stopped. Also of
-    `lines_not_imported`: whether a person said that the goods left, and the OMS may still make them.
+    `lines_not_imported`: whether the OMS makes or sent more than the import handed over. Then goods have to be stopped.
+    Also of `lines_not_imported`: whether a person said that the goods left, and the OMS may still make them.
     """
     if one.reason is Reason.FOREIGN_TRACKING:
         return shipped_by_somebody_else(facts)
@@ -50,12 +50,34 @@ def _are_made(one: Attention, facts: Facts) -> bool:
         twice = {line for line, left in left_twice(facts).items() if left.is_known} | made_twice(facts).keys()
         return any(taken_back_since(facts, line) or line.id in twice for line in lines_named_in(one, facts))
     if one.reason is Reason.LINES_NOT_IMPORTED:
-        return bool(more_left_than_went(facts)) or _is_made_though_vouched(facts)
+        return bool(more_left_than_went(facts)) or makes_more_than_went(facts) or _is_made_though_vouched(facts)
     if one.reason is Reason.SENT_BEFORE_SHIPPING:
         return is_unpaid_again(facts)
     if lines := lines_named_in(one, facts):
         return may_be_in_oms(facts) and any(may_have_line(facts, line) for line in lines)
     return may_be_in_oms(facts) or bool(facts.dispatches)
+
+
+def makes_more_than_went(facts: Facts) -> bool:
+    """Whether the OMS makes pieces, or a line, that the import did not hand over, as its answer shows: it neither sent
+    nor canceled them."""
+    sent = our_payloads(facts)
+    handed = dict(sent[-1].items) if sent else {}
+    alive = [part for part in facts.parts if part.oms_id in alive_parts(facts)] if handed else []
+    left = {one.oms_id for one in facts.dispatches if one.covers}
+    for line in {line for part in alive for line in part.lines}:
+        held = {part.oms_id: dict(part.quantities).get(line) for part in alive if line in part.lines}
+        pieces = sum(_still_held(facts, oms_id, line, 1 if n is None else n) for oms_id, n in held.items())
+        if pieces > handed.get(line, 0) and not left.issuperset(held):
+            return True
+    return False
+
+
+def _still_held(facts: Facts, oms_id: int, line_id: str, pieces: int) -> int:
+    """How many of these pieces of the line this order of the OMS has, without those that it canceled. Equal
+    cancellations count once: the second may be a repeat of the report."""
+    equal = {one.items for one in facts.cancellations if one.oms_id == oms_id}
+    return max(0, pieces - sum(n for items in equal for line, n in items if line == line_id))
 
 
 def _is_made_though_vouched(facts: Facts) -> bool:

@@ -45,7 +45,8 @@ class Loose(_OrNull):
 class Readable(_OrNull):
     """Marks a list from which unreadable elements are left out. Null, and any value that is not a list, becomes empty.
 
-    If the validation's context is a list, the name of the field is added to it once for each value that was left out.
+    If the validation's context is a list, a name is added to it for each value that was left out: that of the field
+    and, if an element was left out, that of its first field that could not be read, as `items.quantity`.
     """
 
     def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
@@ -57,8 +58,8 @@ class Readable(_OrNull):
 def _or_omit(value: object, read: core_schema.ValidatorFunctionWrapHandler, info: core_schema.ValidationInfo) -> object:
     try:
         return read(value)
-    except ValidationError:
-        _note(info)
+    except ValidationError as errors:
+        _note(info, errors)
         raise PydanticOmit from None
 
 
@@ -70,9 +71,12 @@ def _or_empty(value: object, info: core_schema.ValidationInfo) -> object:
     return ()
 
 
-def _note(info: core_schema.ValidationInfo) -> None:
-    if isinstance(info.context, list):
-        info.context.append(info.field_name)
+def _note(info: core_schema.ValidationInfo, errors: ValidationError | None = None) -> None:
+    if not isinstance(info.context, list):
+        return
+    places = errors.errors(include_url=False, include_context=False, include_input=False) if errors else []
+    inside = [str(step) for step in places[0]["loc"]] if places else []
+    info.context.append(".".join([str(info.field_name), *inside]))
 
 
 class Message(BaseModel):

@@ -263,7 +263,7 @@ def decode_oms(
         "cancellations": len(callback.new_cancellations),
     }
     told_at = min(event.time, received_at or event.time)
-    facts = _callback_facts(callback, told_at, shop, complete=not left_out)
+    facts = _callback_facts(callback, told_at, shop, left_out)
     return Event(
         source=event.source,
         event_id=_event_id(event),
@@ -279,9 +279,9 @@ def decode_oms(
 
 
 def unread_event(
-    shops: Sequence[ShopIds], value: bytes, headers: Headers, reason: UnreadableReason, at: datetime
+    shops: Sequence[ShopIds], value: bytes, headers: Headers, error: Unreadable, at: datetime
 ) -> Event | None:
-    """The event of an order about which a report could not be read. It adds this to the order's facts.
+    """The event of an order about which a report could not be read, as `error` says. It adds this to the order's facts.
 
     None if the report does not name an order of a configured shop. `value` is a record of the OMS's topic, received at
     `at`. The event's id is the digest of the bytes, and not the report's id: a corrected report may come later under
@@ -295,24 +295,24 @@ def unread_event(
     # Also of an event that is no callback: what it reports is not known, so it separates the callbacks around it.
     receipts = receipts or (_receipt(digest_of(value), at),)
     with suppress(Unreadable):
-        return _unread(find_shop(shops, *_whom(value, headers)), reason, digest_of(value), at, receipts)
+        return _unread(find_shop(shops, *_whom(value, headers)), error, digest_of(value), at, receipts)
     return None
 
 
 def unread_callback(
-    shops: Sequence[ShopIds], company_ref_id: int, value: bytes, reason: UnreadableReason, at: datetime
+    shops: Sequence[ShopIds], company_ref_id: int, value: bytes, error: Unreadable, at: datetime
 ) -> Event | None:
     """Like `unread_event`, for the body of a callback. Each receipt is an event, as of a callback that can be read."""
     digest = digest_of(value)
     with suppress(Unreadable):
         external_ref = attribute(load_object(value), "external_ref")
         order = find_shop(shops, str(company_ref_id), external_ref)
-        return _unread(order, reason, _timed(digest, at), at, (_receipt(digest, at),))
+        return _unread(order, error, _timed(digest, at), at, (_receipt(digest, at),))
     return None
 
 
 def _unread(
-    order: tuple[ShopIds, str], reason: UnreadableReason, event_id: str, at: datetime, receipts: tuple[Receipt, ...]
+    order: tuple[ShopIds, str], error: Unreadable, event_id: str, at: datetime, receipts: tuple[Receipt, ...]
 ) -> Event:
     shop, order_id = order
     return Event(
@@ -322,8 +322,8 @@ def _unread(
         order_id=order_id_of(order_id),
         trigger=Trigger.OMS_EVENT,
         at=at,
-        new_facts=Facts(unread=(Unread(at, reason),), receipts=receipts),
-        note={"reason": reason},
+        new_facts=Facts(unread=(Unread(at, error.reason, error.detail),), receipts=receipts),
+        note={"reason": error.reason},
     )
 
 
@@ -343,15 +343,15 @@ def _whom(value: bytes, headers: Headers) -> tuple[str, str]:
     return company, event.subject
 
 
-def _callback_facts(callback: KornitXCallback, at: datetime, shop: ShopIds, *, complete: bool) -> Facts:
-    """The facts of a callback. `complete` is False if a part of it could not be read, and was left out."""
+def _callback_facts(callback: KornitXCallback, at: datetime, shop: ShopIds, left_out: Sequence[str]) -> Facts:
+    """The facts of a callback. `left_out`: the names of the fields of what could not be read (fields.py)."""
     dispatches = [_parcel(callback, parcel, at, shop.time_zone) for parcel in callback.new_shipments]
     is_dispatched = callback.status in shop.dispatched_statuses
     if is_dispatched:
         dispatches.append(_everything(callback, at, shop))
     # An element without items does not say what was canceled. Like status 128 it counts as everything, so that a person
     # looks at the order. But if a part of the callback could not be read, its items may have been in that part.
-    nothing = () if complete else ((_UNREADABLE_ITEM, 1),)
+    nothing = () if not left_out else ((_UNREADABLE_ITEM, 1),)
     items = [_items(each.items) or nothing for each in callback.new_cancellations]
     cancellations = [Cancellation(callback.id, each, at) for each in items]
     if callback.status == CANCELLED_STATUS:
@@ -362,7 +362,9 @@ def _callback_facts(callback: KornitXCallback, at: datetime, shop: ShopIds, *, c
         cancellations=tuple(sorted(set(cancellations))),
         statuses=(OmsStatus(callback.id, at, callback.status),),
         # A dispatched status says that everything left, even if an item cannot be read. Otherwise a person has to look.
-        unread=() if complete or is_dispatched else (Unread(at, UnreadableReason.BAD_FIELD),),
+        unread=()
+        if is_dispatched or not left_out
+        else (Unread(at, UnreadableReason.BAD_FIELD, ", ".join(dict.fromkeys(left_out))),),
     )
 
 

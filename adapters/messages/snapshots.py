@@ -27,6 +27,17 @@ SNAPSHOT_TYPE: Final = "io.orderflow.mirakl.order-snapshot"
 Amount = Annotated[Decimal | None, Field(ge=-(10**12), le=10**12), Loose(None)]
 
 
+def _number(value: object) -> object:
+    """A number, or the digits of one. Python reads more as a number: true, and "1_0" as 10."""
+    if isinstance(value, bool) or (isinstance(value, str) and not value.strip().isdecimal()):
+        raise ValueError("not a number")
+    return value
+
+
+#: A number of pieces. Anything else becomes None.
+Pieces = Annotated[int | None, Field(ge=0, le=1_000_000_000), BeforeValidator(_number), Loose(None)]
+
+
 class MiraklAddress(Message):
     street_1: Text = ""
     street_2: Text = ""
@@ -40,6 +51,7 @@ class MiraklAmount(Message):
     """What one cancelation or one refund takes of the price of a line. The quantity beside it is only informative."""
 
     amount: Amount = None
+    quantity: Pieces = None
     created_date: Instant = None
 
 
@@ -52,13 +64,6 @@ def _listed(value: object) -> object:
 _Amounts = Annotated[
     tuple[Annotated[MiraklAmount, Loose(MiraklAmount())], ...], BeforeValidator(_listed), Loose((MiraklAmount(),))
 ]
-
-
-def _number(value: object) -> object:
-    """A number, or the digits of one. Python reads more as a number: true, and "1_0" as 10."""
-    if isinstance(value, bool) or (isinstance(value, str) and not value.strip().isdecimal()):
-        raise ValueError("not a number")
-    return value
 
 
 class MiraklCenter(Message):
@@ -76,7 +81,7 @@ class MiraklLine(Message):
     order_line_id: Annotated[str, AfterValidator(usable_id), Loose("")] = ""
     order_line_state: Text = ""
     offer_sku: Text = ""
-    quantity: Annotated[int | None, Field(ge=0, le=1_000_000_000), BeforeValidator(_number), Loose(None)] = None
+    quantity: Pieces = None
     price: Amount = None
     shipped_date: Instant = None
     cancelations: _Amounts = ()
@@ -164,11 +169,31 @@ def _line_of(line: MiraklLine, *, fully_refunded: bool) -> Line:
         withdrawn=Withdrawn.WHOLE if fully_refunded else _withdrawn_of(line),
         shipped=line.shipped_date is not None,
         withdrawn_at=_created(*line.cancelations, *line.refunds),
+        withdrawn_pieces=_withdrawn_pieces(line),
     )
 
 
 def _created(*amounts: MiraklAmount) -> tuple[datetime, ...]:
     return tuple(sorted({one.created_date for one in amounts if one.created_date is not None}))
+
+
+def _withdrawn_pieces(line: MiraklLine) -> int:
+    """The pieces that cancelations and refunds of the line name, all together. 0: not known.
+
+    Mirakl calls these numbers informative, and their default is 0. So each has to name one, and the amounts have to
+    cover the price of the pieces: a refund of a part of the price takes no piece.
+    """
+    taken = (*line.cancelations, *line.refunds)
+    pieces = [one.quantity or 0 for one in taken]
+    if not (taken and all(pieces) and line.price and line.quantity):
+        return 0
+    money = sum((one.amount for one in taken if one.amount is not None), start=Decimal(0))
+    is_covered = line.price * sum(pieces) / line.quantity <= money + _ROUNDED * len(taken)
+    return sum(pieces) if is_covered else 0
+
+
+#: By how much an amount may be below the price of its pieces, because it is rounded.
+_ROUNDED: Final = Decimal("0.01")
 
 
 def _withdrawn_of(line: MiraklLine) -> Withdrawn:

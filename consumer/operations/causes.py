@@ -16,7 +16,9 @@ from consumer.operations.cases import Case
 from consumer.operations.causes_before_import import code_in_words
 from consumer.operations.causes_of_orders import cause_of_order
 from consumer.operations.cures_of_calls import CURES_OF_CALLS, NOT_ASKED, cure_of_call
+from consumer.operations.cures_of_canceled import CURE_OF_ENDED_IN_OMS, CURES_OF_CANCELED, is_taken_out
 from consumer.operations.cures_of_goods import (
+    CURE_OF_MORE_IN_OMS,
     CURE_OF_MORE_LEFT,
     CURES_OF_GOODS,
     cure_of_goods,
@@ -39,7 +41,7 @@ from statemachine.reason_of_order import Attention
 from statemachine.reasons import Reason
 from statemachine.settled import says_unclear
 from statemachine.troubles import is_released, messages_waited_until, troubles_of
-from statemachine.urgency_of_order import lines_named_in
+from statemachine.urgency_of_order import lines_named_in, makes_more_than_went
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,12 +184,6 @@ def last_result(journal: Sequence[JournalRow], is_of: Callable[[Event], bool]) -
     return next((event.note for event in events if event.note.get("step") == "result" and is_of(event)), {})
 
 
-#: What to do about lines that Mirakl took back and the OMS canceled too.
-_CURE_OF_ENDED_IN_OMS: Final = (
-    "The OMS canceled it too, so nothing is to be stopped there. Clear the money with the operator, then `orders "
-    "settle ORDER --reason WHY`."
-)
-
 #: What to do about a line of which another part is withdrawn than a person settled.
 _CURE_OF_ANOTHER_PART: Final = (
     "It may be more or fewer pieces than before. Find out what is still to be sent, compare it with what the OMS "
@@ -204,7 +200,7 @@ _CURE_OF_QUANTITY_IN_OMS: Final = (
 CURES_OF_CASES: Final = (
     *CURES_OF_CALLS,
     *CURES_OF_GOODS,
-    _CURE_OF_ENDED_IN_OMS,
+    *CURES_OF_CANCELED,
     _CURE_OF_ANOTHER_PART,
     _CURE_OF_QUANTITY_IN_OMS,
 )
@@ -215,22 +211,27 @@ _STOP_LINES: Final = (Reason.LINES_CANCELED_AFTER_IMPORT, Reason.WITHDRAWN_AFTER
 def cure(one: Attention, order: OrderRow, policy: Policy | None = None) -> str:
     """What to do. Its commands can be pasted: they name this order, and a settle names this reason."""
     is_as_ordered = not (one.reason is Reason.LINES_NOT_IMPORTED and more_left_than_went(order.facts))
-    text = one.about.cure_when_sent if is_as_ordered and has_left_all(one, order.facts) else ""
+    is_out = one.reason is Reason.LINES_CANCELED_AFTER_IMPORT and is_taken_out(
+        lines_named_in(one, order.facts), order.facts
+    )
+    text = one.about.cure_when_sent if is_as_ordered and not is_out and has_left_all(one, order.facts) else ""
     cure_of = one.about.cure
     if of_call := cure_of_call(one, order, policy):
         cure_of = of_call
     elif not is_as_ordered:
         cure_of = CURE_OF_MORE_LEFT
+    elif one.reason is Reason.LINES_NOT_IMPORTED and makes_more_than_went(order.facts):
+        cure_of = CURE_OF_MORE_IN_OMS
     elif one.reason in _STOP_LINES and _is_ended_in_oms(one, order.facts):
-        cure_of = _CURE_OF_ENDED_IN_OMS
-    elif one.reason is Reason.LINES_CANCELED_AFTER_IMPORT and says_unclear(one.detail):
-        cure_of = _CURE_OF_ANOTHER_PART
+        cure_of = CURE_OF_ENDED_IN_OMS
     elif one.reason is Reason.QUANTITY_MISSING and import_known(order.facts):
         cure_of = _CURE_OF_QUANTITY_IN_OMS
     elif one.reason is Reason.NEEDS_DECISION and policy is not None:
         cure_of = _cure_of_unknown_skus(order.facts, policy) or cure_of
-    else:
-        cure_of = cure_of_goods(one, order.facts) or cure_of
+    elif of_goods := cure_of_goods(one, order.facts):
+        cure_of = of_goods
+    elif one.reason is Reason.LINES_CANCELED_AFTER_IMPORT and says_unclear(one.detail):
+        cure_of = _CURE_OF_ANOTHER_PART
     said = with_what_is_to_arrive(f"The goods have left. {text}" if text else cure_of, one, order.facts)
     named = (_first(one, order) + said).replace(
         "orders settle ORDER --reason", f"orders settle ORDER --only {one.reason} --reason"

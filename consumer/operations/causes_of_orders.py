@@ -29,9 +29,16 @@ from consumer.operations.cases import (
     withdrawals,
 )
 from consumer.operations.causes_before_import import BEFORE_IMPORT, states_of_lines
+from consumer.operations.cures_of_canceled import is_out
 from consumer.operations.deadline_causes import acceptance_due, shipping_due
 from consumer.operations.payments import workflow_in_words
-from statemachine.canceled_by_oms import NOT_OWED, lines_canceled_in, pieces_canceled
+from statemachine.canceled_by_oms import (
+    NOT_OWED,
+    is_said_to_have_left,
+    lines_canceled_in,
+    pieces_canceled,
+    pieces_taken_back,
+)
 from statemachine.elsewhere import left_though_marked, sent_twice_at
 from statemachine.facts import (
     AFTER_SHIPPING,
@@ -136,7 +143,7 @@ def _attachment(case: Case) -> str:
 
 
 def _oms_canceled(case: Case) -> str:
-    reported, _, not_owed = case.one.detail.partition(NOT_OWED)
+    reported = case.one.detail.partition(NOT_OWED)[0]
     canceled, at = _TOLD_AT.fullmatch(reported).groups()  # type: ignore[union-attr]  # matches any text
     oms_id, *pieces = map(read, entries(canceled))
     skus = {line.id: named(line) for line in shown_lines(case.facts)}
@@ -145,15 +152,21 @@ def _oms_canceled(case: Case) -> str:
     when = f", reported at {at} UTC" if at else ""
     if not oms_id.isdecimal():
         return ""
-    not_to_send = [f"not to be sent any more: {', '.join(map(read, entries(not_owed)))}"] if not_owed else []
     alive = [one for one in sorted(alive_parts(case.facts)) if one != int(oms_id)]
     others = [f"not canceled: {_with_newest(case.facts, one)}" for one in alive]
     shown = [
-        f"{named(line)}: {_left_over(case, line)}"
+        f"{named(line)}: {_beside_cancellation(case, line)}"
         for line in lines_canceled_in(case.one, case.facts)
-        if line.is_owed and line.withdrawn is Withdrawn.PART
+        if is_out(case.facts, line)
     ]
-    return joined((f"{oms_order(case.facts, int(oms_id))}: {what}{when}", *others, *not_to_send, *shown))
+    return joined((f"{oms_order(case.facts, int(oms_id))}: {what}{when}", *others, *shown))
+
+
+def _beside_cancellation(case: Case, line: Line) -> str:
+    """What Mirakl shows of a line that the OMS canceled, and that is not to be sent, or not all of it."""
+    if is_said_to_have_left(case.facts, line):
+        return "a person said that it left" if is_vouched(case.facts, line) else "Mirakl shows it shipped"
+    return _left_over(case, line) + ("" if line.is_taken_back else _what_oms_did(case.facts, line))
 
 
 def _with_newest(facts: Facts, oms_id: int) -> str:
@@ -199,9 +212,20 @@ def _left_over(case: Case, line: Line) -> str:
 def _what_oms_did(facts: Facts, line: Line) -> str:
     if not has_left(facts, line) and is_ended_everywhere(facts, line.id):
         return ", canceled by the OMS"
-    pieces = pieces_canceled(facts, line.id)
-    canceled = f", {pieces} canceled by the OMS" if pieces else ""
-    return canceled + (", sent" if has_left(facts, line) else "")
+    canceled = pieces_canceled(facts, line.id)
+    beside = _beside_mirakl(canceled, pieces_taken_back(facts, line)) if canceled else ""
+    return (f", {canceled} canceled by the OMS{beside}" if canceled else "") + (
+        ", sent" if has_left(facts, line) else ""
+    )
+
+
+def _beside_mirakl(canceled: int, taken: int | None) -> str:
+    """What the OMS canceled, compared with what Mirakl took back. Empty: nothing, or it is not known."""
+    if not taken:
+        return ""
+    if canceled < taken:
+        return f": {taken - canceled} left to be taken out"
+    return f": both {canceled}" if canceled == taken else f": {canceled - taken} more than Mirakl"
 
 
 def _sent_to_oms(facts: Facts, line: Line, otherwise: int | None) -> str:
@@ -308,11 +332,22 @@ def _made_twice(facts: Facts) -> str:
 
 
 def _foreign_tracking(case: Case) -> str:
-    shown = case.facts.snapshot.tracking if case.facts.snapshot else Tracking()
-    both = f"Mirakl shows {tracking_in_words(shown)}, the OMS reported {tracking_in_words(best_tracking(case.facts))}"
-    if not shipped_by_somebody_else(case.facts):
-        return both
-    return f"{both}; somebody else than orderflow reported the shipment to Mirakl, so perhaps two parcels left"
+    facts = case.facts
+    shown, best = facts.snapshot.tracking if facts.snapshot else Tracking(), best_tracking(facts)
+    by_oms = [one for one in facts.dispatches if one.oms_id != VOUCHED and one.tracking.number]
+    is_of_oms = best.bare_number in {one.tracking.bare_number for one in by_oms} or not _is_vouched_under(facts, best)
+    who = "the OMS reported" if is_of_oms else "a person named (`orders sent`)"
+    both = f"Mirakl shows {tracking_in_words(shown)}, {who} {tracking_in_words(best)}"
+    if others := [] if is_of_oms else by_oms:
+        both += f", and the OMS reported the goods sent{_under(others)}"
+    if shipped_by_somebody_else(facts):
+        return f"{both}; somebody else than orderflow reported the shipment to Mirakl, so perhaps two parcels left"
+    return both if is_of_oms else f"{both}: perhaps two parcels left, one under each number"
+
+
+def _is_vouched_under(facts: Facts, number: Tracking) -> bool:
+    """Whether a person named this number (`orders sent`)."""
+    return any(one.oms_id == VOUCHED and one.tracking.bare_number == number.bare_number for one in facts.dispatches)
 
 
 def _held_in_oms(case: Case) -> str:
@@ -332,6 +367,9 @@ def _stopped(case: Case) -> str:
 def _unreadable(case: Case) -> str:
     reason, _, at = case.one.detail.partition(" ")
     when, why = f"reported at {at.partition('.')[0]} UTC", f"{_UNREADABLE.get(reason, reason)}"
+    of_report = [one for one in case.facts.unread if f"{one.at:%Y-%m-%d %H:%M:%S.%f}" == at and one.reason == reason]
+    if fields := dict.fromkeys(one.fields for one in of_report if one.fields):
+        why += f": {', '.join(fields)}"
     mine = [one for one in case.facts.statuses if f"{one.at:%Y-%m-%d %H:%M:%S.%f}" == at]
     if not mine:
         return f"nothing could be read of what was {when}: {why}"

@@ -4,23 +4,17 @@ from collections.abc import Iterator, Sequence
 from typing import Final
 
 from consumer.operations.cases import is_marked_by_us, named, others_to_send, pieces_in_words, shown_lines, unsent_lines
+from consumer.operations.cures_of_canceled import CURE_OF_GONE_AND_CANCELED, cure_of_canceled, cure_of_taken_out
 from consumer.operations.payments import is_paid_after_shipping, left_after_debit
-from statemachine.canceled_by_oms import (
-    NOT_OWED,
-    canceled_and_to_be_sent,
-    lines_canceled_in,
-    names_pieces,
-    pieces_canceled,
-)
-from statemachine.facts import AFTER_SHIPPING, EPOCH, VOUCHED, Facts, Line, Withdrawn
-from statemachine.in_oms import all_left, has_left, is_debited_after_shipping, is_shown_shipped, left_at
+from statemachine.facts import EPOCH, VOUCHED, Facts, Line, Withdrawn
+from statemachine.in_oms import all_left, has_left, is_debited_after_shipping, left_at
 from statemachine.left_twice import left_twice
 from statemachine.made_twice import made_twice, waits_for_no_piece
-from statemachine.missing import not_found_since_read
-from statemachine.readings import alive_parts, is_vouched, pieces_of
+from statemachine.readings import is_canceled_by_oms, pieces_of
 from statemachine.reason_of_order import Attention
 from statemachine.reasons import Reason
 from statemachine.stops import is_unpaid_again
+from statemachine.trackings import best_tracking
 from statemachine.urgency_of_order import lines_named_in, taken_back_since
 
 #: What to do about goods of which a person said too early that they have left.
@@ -80,48 +74,17 @@ CURE_OF_MORE_LEFT: Final = (
     "parcel or arrange the return of what is too much. Then `orders settle ORDER --reason WHY`."
 )
 
+#: What to do about pieces or lines that the OMS has, and that the import did not hand over.
+CURE_OF_MORE_IN_OMS: Final = (
+    "The OMS has more than it was sent (`cause`). Have it take out what is too much before it is made, and add what is "
+    "missing. Then `orders settle ORDER --reason WHY`."
+)
+
 #: What to do about a line of which some pieces left, and of which Mirakl took back a part without saying how much.
 _CURE_OF_REST_WITHDRAWN: Final = (
     "A part of the line is canceled or refunded, so the rest is perhaps not to be sent: have no more pieces made "
     "before the operator has said how many are to be sent. If all of these have left, `orders sent ORDER --reason "
     "WHY`. If not, ask the OMS when the rest of them leaves, or enter it there."
-)
-
-#: What to do about lines that the OMS canceled, and of which Mirakl canceled or refunded all or a part.
-_CURE_OF_CANCELED_BY_BOTH: Final = (
-    "Mirakl canceled or refunded these lines too, all or a part. Compare: if the OMS canceled no more than Mirakl, "
-    "nothing is missing, so refund nothing and have nothing made again: `orders settle ORDER --reason WHY` lets the "
-    "order's calls go on. If it canceled more, cancel or refund only the difference in Mirakl's portal first, or have "
-    "it made again, and settle when it has left."
-)
-
-#: What to do about lines that the OMS canceled, and of which somebody else said that they left.
-_CURE_OF_CANCELED_AND_SHIPPED: Final = (
-    "Mirakl shows these goods shipped, or a person said that they left. If they left, nothing is missing, so refund "
-    "nothing and have nothing made again: `orders settle ORDER --reason WHY`. If nobody sent them, because the order "
-    "was marked shipped too early, have the OMS make them again, or refund them in Mirakl's portal; then settle."
-)
-
-#: What to do about one of several orders of the OMS that it canceled.
-_CURE_OF_CANCELED_BESIDE_ANOTHER: Final = (
-    "The OMS did not cancel its other order: the `cause` says what became of that one. Ask the OMS whether it holds "
-    "all that is to be sent. If it does, nothing is missing, so refund nothing and have nothing made again: `orders "
-    "settle ORDER --reason WHY`. If not, have the rest made again, or cancel or refund it in Mirakl's portal; then "
-    "settle."
-)
-
-#: What to do about lines that the OMS canceled, of an order that Mirakl does not show any more.
-_CURE_OF_CANCELED_AND_GONE: Final = (
-    "Reads of Mirakl do not show the order any more: have nothing made again before the operator has said what became "
-    "of it. If it is gone, nothing is missing: `orders settle ORDER --reason WHY`. If it is to be sent, have the OMS "
-    "make it again, then settle."
-)
-
-#: What to do about lines of which Mirakl took pieces back, and of which the OMS canceled pieces too.
-_CURE_OF_PIECES_ENDED_IN_OMS: Final = (
-    "The OMS reported that it canceled pieces of these lines: the `cause` says how many. If these are as many as "
-    "Mirakl took back, nothing is to be taken out any more. If they are fewer, take out only the difference before it "
-    "is made; if they are more, have the difference made again. Then `orders settle ORDER --reason WHY`."
 )
 
 #: What to do about a payment that is late where the customer pays for a shipment that was made.
@@ -152,10 +115,9 @@ _CURE_OF_LATE_WITHOUT_SHIPMENT: Final = (
 #: What to do about some lines that somebody else shipped, of an order of which the OMS has to send others.
 _CURE_OF_LINES_ELSEWHERE: Final = (
     "Find out first who marked these lines shipped. If a colleague meant the OMS's own goods, let the OMS go on and "
-    "settle. Else stop only them there: the other lines are still to be made, so the OMS's order has to go on. If they "
-    "left too, arrange the return of these lines only, because their parcel may hold others that are to arrive. Then "
-    "`orders settle ORDER --only shipped_elsewhere --reason WHY`. The reason stays until then, also if the OMS reports "
-    "them sent."
+    "settle. Else stop only these lines there: the others are still to be made. If they left too, arrange the return "
+    "of these lines only. Then `orders settle ORDER --only shipped_elsewhere --reason WHY`. The reason stays until "
+    "then."
 )
 
 #: What to do about goods that another fulfilment centre shipped, while the OMS has them.
@@ -174,23 +136,22 @@ _CURE_OF_OTHER_CENTRE_TOO: Final = (
 #: What to do about an order of which somebody said that it left, and that the OMS reported sent.
 _CURE_OF_SENT_TOO: Final = (
     "The OMS reported that it sent these goods. Usually this is the parcel that was meant: if so, nothing is to be "
-    "stopped, and `orders settle ORDER --only shipped_elsewhere --reason WHY` is all. If you are not sure, ask the OMS "
-    "and whoever said that the goods left. Only if they sent others, perhaps two parcels left: stop the second or "
-    "arrange its return, and settle then."
+    "stopped, and `orders settle ORDER --only shipped_elsewhere --reason WHY` is all. If not, perhaps two parcels "
+    "left: stop the second or arrange its return, and settle then."
 )
 
 #: The same if a person named a number.
 _CURE_OF_SENT_UNDER_A_NUMBER: Final = (
-    f"{_CURE_OF_SENT_TOO} Mirakl keeps the number that the person named: `orders sent ORDER --carrier NAME --tracking "
-    "NUMBER --reason WHY` gives it that of the OMS."
+    f"{_CURE_OF_SENT_TOO} Mirakl keeps the person's number: `orders sent ORDER --carrier NAME --tracking NUMBER "
+    "--reason WHY` gives it that of the OMS."
 )
 
 #: What to do about lines that somebody marked shipped, and that the OMS sent.
 _CURE_OF_LINES_SENT_TOO: Final = (
     "The OMS reported that it sent these lines. If whoever marked them shipped meant this parcel, nothing is to be "
-    "stopped, and `orders settle ORDER --only shipped_elsewhere --reason WHY` is all. Only if somebody else sent them "
-    "too, perhaps two parcels left: arrange the return of these lines from the second, because it may hold others that "
-    "are to arrive, and settle then."
+    "stopped, and `orders settle ORDER --only shipped_elsewhere --reason WHY` is all. If not, perhaps two parcels "
+    "left: arrange the return of these lines from the second, because it may hold others that are to arrive, and "
+    "settle then."
 )
 
 #: What a cure says of goods that have to come back.
@@ -209,6 +170,7 @@ CURES_OF_GOODS: Final = (
     _CURE_OF_MADE_TWICE,
     _CURE_OF_NO_REST,
     CURE_OF_MORE_LEFT,
+    CURE_OF_MORE_IN_OMS,
     _CURE_OF_REST_WITHDRAWN,
     _CURE_OF_LINES_ELSEWHERE,
     _CURE_OF_LINES_SENT_TOO,
@@ -220,11 +182,6 @@ CURES_OF_GOODS: Final = (
     _CURE_OF_LATE_AND_ALL_SHIPPED,
     _CURE_OF_LATE_BEFORE_SHIPMENT,
     _CURE_OF_LATE_WITHOUT_SHIPMENT,
-    _CURE_OF_CANCELED_BY_BOTH,
-    _CURE_OF_CANCELED_AND_SHIPPED,
-    _CURE_OF_CANCELED_AND_GONE,
-    _CURE_OF_CANCELED_BESIDE_ANOTHER,
-    _CURE_OF_PIECES_ENDED_IN_OMS,
 )
 
 
@@ -240,12 +197,14 @@ def cure_of_goods(one: Attention, facts: Facts) -> str:
 def _cure_of_order(one: Attention, facts: Facts) -> str:
     """The same, by what is known of the whole order."""
     match one.reason:
-        case Reason.SENT_BEFORE_SHIPPING if {sent.oms_id for sent in facts.dispatches} == {VOUCHED}:
-            return _CURE_OF_VOUCHED_TOO_EARLY
-        case Reason.SENT_BEFORE_SHIPPING if is_unpaid_again(facts):
-            return _CURE_OF_UNPAID_AGAIN
+        case Reason.SENT_BEFORE_SHIPPING:
+            is_vouched = {sent.oms_id for sent in facts.dispatches} == {VOUCHED}
+            of_money = _CURE_OF_UNPAID_AGAIN if is_unpaid_again(facts) else ""
+            return _CURE_OF_VOUCHED_TOO_EARLY if is_vouched else of_money
         case Reason.OMS_CANCELED:
-            return _cure_of_canceled(one, facts)
+            return cure_of_canceled(one, facts)
+        case Reason.GONE_FROM_MIRAKL if is_canceled_by_oms(facts):
+            return CURE_OF_GONE_AND_CANCELED
         case Reason.PAYMENT_LATE:
             return _cure_of_late(facts)
         case Reason.PARTLY_SENT:
@@ -258,25 +217,6 @@ def _cure_of_rest(facts: Facts) -> str:
     if _is_taken_back_in_part(unsent_lines(facts)):
         return _CURE_OF_REST_WITHDRAWN
     return _CURE_OF_NO_REST if waits_for_no_piece(facts) else ""
-
-
-def _cure_of_canceled(one: Attention, facts: Facts) -> str:
-    lines = lines_canceled_in(one, facts)
-    if _is_said_to_have_left(lines, facts):
-        return _CURE_OF_CANCELED_AND_SHIPPED
-    if NOT_OWED in one.detail or _is_taken_back_in_part(lines):
-        return _CURE_OF_CANCELED_BY_BOTH
-    if not_found_since_read(facts):
-        return _CURE_OF_CANCELED_AND_GONE
-    is_made_by_another = alive_parts(facts) and not canceled_and_to_be_sent(facts)
-    return _CURE_OF_CANCELED_BESIDE_ANOTHER if is_made_by_another and not names_pieces(one) else ""
-
-
-def _is_said_to_have_left(lines: Sequence[Line], facts: Facts) -> bool:
-    """Whether Mirakl shows each of these lines shipped, or a person said that they left."""
-    is_shown = is_shown_shipped(facts) or all(line.shipped or line.state in AFTER_SHIPPING for line in lines)
-    is_taken_back = any(line.is_taken_back for line in lines)
-    return bool(lines) and not is_taken_back and (is_shown or is_vouched(facts, *lines))
 
 
 def _cure_of_late(facts: Facts) -> str:
@@ -293,8 +233,8 @@ def _is_taken_back_in_part(lines: Sequence[Line]) -> bool:
 def _cure_of_lines(reason: Reason, lines: Sequence[Line], facts: Facts) -> str:
     """The same for a reason that names lines."""
     match reason:
-        case Reason.LINES_CANCELED_AFTER_IMPORT if any(pieces_canceled(facts, line.id) for line in lines):
-            return _CURE_OF_PIECES_ENDED_IN_OMS
+        case Reason.LINES_CANCELED_AFTER_IMPORT:
+            return cure_of_taken_out(lines, facts)
         case Reason.QUANTITY_EXCEEDS_ORDER if twice := [
             one for line in lines if (one := left_twice(facts).get(line.id))
         ]:
@@ -317,8 +257,9 @@ def _cure_of_elsewhere(one: Attention, facts: Facts) -> str:
         return _CURE_OF_OTHER_CENTRE_TOO if is_sent_too else _CURE_OF_OTHER_CENTRE
     if not is_sent_too:
         return ""
-    is_numbered = any(sent.oms_id == VOUCHED and sent.tracking.number for sent in facts.dispatches)
-    return _CURE_OF_SENT_UNDER_A_NUMBER if is_numbered else _CURE_OF_SENT_TOO
+    named_by_oms = {sent.tracking.bare_number for sent in facts.dispatches if sent.oms_id != VOUCHED} - {""}
+    is_other = bool(named_by_oms) and best_tracking(facts).bare_number not in named_by_oms
+    return _CURE_OF_SENT_UNDER_A_NUMBER if is_other else _CURE_OF_SENT_TOO
 
 
 def _cure_of_lines_elsewhere(lines: Sequence[Line], facts: Facts) -> str:
@@ -341,9 +282,10 @@ def with_what_is_to_arrive(cure: str, one: Attention, facts: Facts) -> str:
         return cure
     is_counted = one.reason is Reason.QUANTITY_EXCEEDS_ORDER or not any(map(_is_to_arrive, lines))
     count = "" if is_counted else "Ask the OMS how many pieces left: if no more than these, nothing has to come back. "
+    back = ", ".join(f"what is too much of {named(one)}" if _is_to_arrive(one) else named(one) for one in lines)
     instead = (
-        f"What is to arrive is perhaps in the same parcel: {', '.join(wanted)}. {count}Arrange the return of the other "
-        "goods only, or stop the parcel and have these sent again"
+        f"What is to arrive is perhaps in the same parcel: {', '.join(wanted)}. {count}Arrange the return of {back} "
+        f"only, or stop the parcel and have {', '.join(wanted)} sent again"
     )
     return cure.replace(_STOP_THE_PARCEL, instead)
 

@@ -167,7 +167,7 @@ class CallbackEndpoint:
         try:
             event_id = self._publish(body)
         except Unreadable as error:
-            unread = unread_callback(self._shops, self._company_ref_id, body, error.reason, self._clock.now())
+            unread = unread_callback(self._shops, self._company_ref_id, body, error, self._clock.now())
             return self._dead_letter(body, error.reason, error.detail, [unread] if unread else [])
         except RecordRefused as error:
             return self._dead_letter(body, reason_of(error), str(error))

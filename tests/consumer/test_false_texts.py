@@ -57,10 +57,9 @@ def test_an_import_without_an_answer_may_have_gone_to_the_oms(rig: Rig) -> None:
 
 def test_a_line_that_mirakl_and_the_oms_canceled_is_not_to_be_taken_out(rig: Rig) -> None:
     rig.imported(lines=2)
-    tell(rig, 128)
-    decide(rig, DecisionKind.SETTLE)
     changes.refund(rig.mirakl["alpha"], "1-A", "1-A-1")
-    rig.poll()
+    rig.poll(60)
+    tell(rig, 4, new_cancellations=[{"items": [{"external_ref": "1-A-1", "quantity": 1}]}])
     (one,) = explained(rig).attention
     assert one.cause.endswith("canceled by the OMS")
     assert one.cure.startswith("The OMS canceled it too")

@@ -245,7 +245,7 @@ def test_all_pieces_leave_though_a_person_settled_that_some_were_taken_out(rig: 
     rig.work()
     assert (rig.state(), rig.attention()) == ("shipped", ["lines_canceled_after_import"])
     (one,) = operations.explanation(rig.store, rig.row(), rig.policies["alpha"], rig.clock.now()).attention
-    assert "Arrange the return of the other goods only, or stop the parcel" in one.cure
+    assert "Arrange the return of what is too much of 1-A-1 (MUG-11OZ-WHT) only, or stop the parcel" in one.cure
     decide(rig, DecisionKind.SETTLE, "lines_canceled_after_import")
     rig.poll(600)
     assert rig.attention() == []

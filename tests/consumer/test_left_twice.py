@@ -153,7 +153,7 @@ def test_pieces_without_a_number_that_two_orders_share(rig: Rig) -> None:
 def test_more_pieces_of_one_order_than_were_handed_over_stay_when_they_left(rig: Rig) -> None:
     answer(rig, (7, {L1: 2}))
     rig.imported()
-    assert listed(rig.row(), rig.policies["alpha"]).urgency is Urgency.BY_DEADLINE
+    assert listed(rig.row(), rig.policies["alpha"]).urgency is Urgency.NOW, "goods that nobody ordered are made"
     tell(rig, 7)
     assert (rig.state(), details(rig)) == ("shipped", {"lines_not_imported": "1-A-1 (2 of 1)"})
     assert listed(rig.row(), rig.policies["alpha"]).urgency is Urgency.NOW

@@ -80,7 +80,7 @@ def test_only_that_line_is_to_be_stopped_in_the_oms(rig: Rig) -> None:
     rig.imported(lines=2)
     mark(rig)
     (one,) = operations.explanation(rig.store, rig.row(), rig.policies["alpha"], rig.clock.now()).attention
-    assert "stop only them there: the other lines are still to be made" in one.cure
+    assert "stop only these lines there: the others are still to be made" in one.cure
     act = operations.Act(DecisionKind.SETTLE, "ana", "seen", rig.clock.now(), only=("shipped_elsewhere",))
     question = operations.question_of(rig.store, rig.row(), act, rig.policies["alpha"], prefix="")
     assert "stop only that there first; it still has to make 1-A-2" in question

@@ -37,6 +37,26 @@ def test_an_answer_with_a_line_that_we_did_not_send_is_told_until_a_person_settl
     assert rig.state() == "dispatched"
 
 
+@pytest.mark.parametrize("shown", [[("1-A-1", 3)], [("1-A-1", 2), ("9-Z-1", 1)]])
+def test_goods_that_nobody_ordered_are_taken_out_now(rig: Rig, shown: list[tuple[str, int]]) -> None:
+    answer_with(rig, *shown)
+    rig.imported(quantity=2)
+    assert rig.attention() == ["lines_not_imported"]
+    assert rig.row().urgency is Urgency.NOW
+    (one,) = attention_reasons(rig.row(), rig.journal(), Policy())
+    assert one.cure.startswith("The OMS has more than it was sent (`cause`). Have it take out what is too much before ")
+    line, pieces = shown[-1]
+    over = pieces - 2 if line == "1-A-1" else pieces
+    tell(rig, 4, new_cancellations=[{"items": [{"external_ref": line, "quantity": over}]}])
+    assert listed(rig.row(), Policy(), ["lines_not_imported"]).urgency is Urgency.BY_DEADLINE, "it took them out"
+
+
+def test_goods_that_the_oms_lacks_wait_for_the_deadline(rig: Rig) -> None:
+    answer_with(rig, ("1-A-1", 1))
+    rig.imported(quantity=2)
+    assert rig.row().urgency is Urgency.BY_DEADLINE
+
+
 def test_an_answer_with_a_line_too_many_and_one_too_few_names_both(rig: Rig) -> None:
     answer_with(rig, ("1-A-1", 1), ("9-Z-1", 5))
     rig.imported(lines=2)

@@ -51,7 +51,7 @@ def test_a_report_that_is_read_in_part_names_its_order_in_the_oms(rig: Rig) -> N
     said = cause(rig)
     assert said.startswith(f"OMS order {oms_id}")
     assert ", status 4, reported at 2026-03-01 12:01:" in said
-    assert said.endswith("could not be read: a field has a value that it cannot have (bad_field)")
+    assert said.endswith("could not be read: a field has a value that it cannot have (bad_field): items")
 
 
 def test_a_report_of_which_nothing_is_read_says_so(rig: Rig) -> None:
@@ -63,3 +63,4 @@ def test_a_report_of_which_nothing_is_read_says_so(rig: Rig) -> None:
     rig.log.publish([NewRecord(OMS_EVENTS, b"k", json.dumps(event).encode())])
     rig.consume()
     assert cause(rig).startswith("nothing could be read of what was reported at 2026-03-01 12:01:")
+    assert cause(rig).endswith(": a field has a value that it cannot have (bad_field): id")

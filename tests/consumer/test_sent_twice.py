@@ -84,7 +84,7 @@ def test_another_number_of_the_oms_asks_a_person_and_mirakl_keeps_that_of_the_pe
     )
     assert reason(rig).cure.startswith(USUAL)
     assert "perhaps two parcels left: stop the second or arrange its return" in reason(rig).cure
-    assert "Mirakl keeps the number that the person named: `orderflow orders sent 1-A" in reason(rig).cure
+    assert "Mirakl keeps the person's number: `orderflow orders sent 1-A" in reason(rig).cure
     act = operations.Act(DecisionKind.SETTLE, "ana", "seen", rig.clock.now())
     question = operations.question_of(rig.store, rig.row(), act, rig.policies["alpha"], prefix="")
     assert "if two parcels left, stop the second or arrange its return first; Mirakl keeps DPD X7" in question
@@ -133,6 +133,7 @@ def test_a_person_gives_mirakl_the_number_of_the_oms_instead(rig: Rig) -> None:
     vouch(rig, "D7", "UPS")
     read_twice(rig)
     assert (rig.attention(), shown(rig)) == ([ELSEWHERE], "D7")
+    assert "orders sent" not in reason(rig).cure, "the person did that"
     settle(rig)
     assert rig.attention() == []
 

@@ -133,8 +133,9 @@ def test_a_parcel_with_a_line_that_a_person_had_taken_out_is_told_once(rig: Rig,
         decide(rig, DecisionKind.SETTLE, "oms_canceled")
     changes.refund(rig.mirakl["alpha"], "1-A", "1-A-2")
     rig.poll(60)
-    assert rig.attention() == ["lines_canceled_after_import"]
-    decide(rig, DecisionKind.SETTLE)
+    assert rig.attention() == ([] if by == "oms" else ["lines_canceled_after_import"])
+    if by == "marketplace":
+        decide(rig, DecisionKind.SETTLE)
     tell(rig, 512, new_shipments=[parcel("T1", "1-A-1")])
     go_on(rig)
     assert (rig.state(), rig.attention()) == ("shipped", [])

@@ -54,7 +54,7 @@ def test_a_refunded_line_comes_back_and_the_other_line_arrives(rig: Rig, is_read
     cure = reason(rig, CANCELED).cure
     assert cure.startswith(
         f"The goods have left. What is to arrive is perhaps in the same parcel: 3 of 1-A-2 ({MUG}). Arrange the return "
-        "of the other goods only, or stop the parcel and have these sent again, clear the money with the operator"
+        f"of 1-A-1 ({MUG}) only, or stop the parcel and have 3 of 1-A-2 ({MUG}) sent again, clear the money with the "
     )
 
 
@@ -73,7 +73,7 @@ def test_a_parcel_with_both_lines_is_not_stopped(rig: Rig, together: str) -> Non
     else:
         tell(rig, 4, new_shipments=[parcel("T1", "1-A-1", pieces=3)])
         tell(rig, 8, new_shipments=[parcel("T1", "1-A-2", pieces=3)])
-    assert f"3 of 1-A-2 ({MUG}). Arrange the return of the other goods only" in reason(rig, CANCELED).cure
+    assert f"3 of 1-A-2 ({MUG}). Arrange the return of 1-A-1 ({MUG}) only" in reason(rig, CANCELED).cure
 
 
 def test_goods_that_are_all_taken_back_are_stopped(rig: Rig) -> None:
@@ -100,7 +100,7 @@ def test_of_a_line_of_which_pieces_were_taken_back_the_rest_arrives(
     tell(rig, 8)
     assert reason(rig, CANCELED).cure.startswith(
         f"The goods have left. What is to arrive is perhaps in the same parcel: {left} of 1-A-1 ({MUG}). Ask the OMS "
-        "how many pieces left: if no more than these, nothing has to come back. Arrange the return of the other goods "
+        "how many pieces left: if no more than these, nothing has to come back. Arrange the return of what is too much "
     )
 
 
@@ -109,9 +109,8 @@ def test_more_pieces_than_are_to_arrive_come_back_alone(rig: Rig) -> None:
     lower(rig)
     decide(rig, DecisionKind.SETTLE, CANCELED)
     tell(rig, 8, new_shipments=[parcel("T1", "1-A-1", pieces=3)])
-    assert (
-        f"1 of 1-A-1 ({MUG}). Arrange the return of the other goods only" in reason(rig, "quantity_exceeds_order").cure
-    )
+    cure = reason(rig, "quantity_exceeds_order").cure
+    assert f"1 of 1-A-1 ({MUG}). Arrange the return of what is too much of 1-A-1 ({MUG}) only" in cure
 
 
 def test_a_line_with_an_incident_comes_back_and_the_other_line_arrives(rig: Rig) -> None:
@@ -120,8 +119,8 @@ def test_a_line_with_an_incident_comes_back_and_the_other_line_arrives(rig: Rig)
     rig.poll(60)
     tell(rig, 8)
     assert (
-        f"1 of 1-A-2 ({MUG}). Arrange the return of the other goods only, or stop the parcel and have these sent "
-        "again, unless the customer is to get the line"
+        f"1 of 1-A-2 ({MUG}). Arrange the return of 1-A-1 ({MUG}) only, or stop the parcel and have 1 of 1-A-2 ({MUG}) "
+        "sent again, unless the customer is to get the line"
     ) in reason(rig, "line_incident").cure
 
 

@@ -81,7 +81,7 @@ def test_pieces_that_left_though_they_were_canceled_are_to_be_stopped_at_once(ri
     assert rig.attention() == ["quantity_exceeds_order"]
     (one,) = explained(rig).attention
     assert one.cause.endswith("3 in parcels, 1 to be sent, 2 canceled or refunded since the import")
-    assert "Arrange the return of the other goods only, or stop the parcel" in one.cure
+    assert "Arrange the return of what is too much of 1-A-1 (MUG-11OZ-WHT) only, or stop the parcel" in one.cure
     assert listed(rig.row(), rig.policies["alpha"]).urgency is Urgency.NOW
 
 

@@ -78,6 +78,9 @@ def test_what_the_oms_canceled_of_an_order_that_is_gone_is_not_made_again(rig: R
     cure = reason(rig, "oms_canceled").cure
     assert "have nothing made again before the operator has said what became of it" in cure
     assert "cancel or refund it in Mirakl's portal" not in cure
+    gone_cure = reason(rig, "gone_from_mirakl").cure
+    assert gone_cure.startswith("The OMS canceled it too, so nothing is to be stopped there.")
+    assert "stop it in the OMS" not in gone_cure
 
 
 def sent_and_gone(rig: Rig) -> None:

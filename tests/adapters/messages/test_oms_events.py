@@ -57,7 +57,14 @@ def test_an_item_that_cannot_be_read_is_left_out_and_noted(item: object) -> None
 
 def test_what_is_left_out_of_a_partial_report_is_told() -> None:
     event = decoded(callback(status=512, new_shipments=[{"items": [GOOD, {}]}]))
-    assert event.new_facts.unread == (Unread(NOW, "bad_field"),)
+    assert event.new_facts.unread == (Unread(NOW, "bad_field", "items.external_ref"),)
+
+
+def test_each_field_that_is_left_out_of_a_partial_report_is_named_once_and_its_value_is_not() -> None:
+    wrong = [{"external_ref": "l", "quantity": "Erika"}, {"external_ref": "l", "quantity": -1}, "Erika"]
+    event = decoded(callback(status=512, new_shipments=[{"items": wrong}], new_cancellations="Erika"))
+    (unread,) = event.new_facts.unread
+    assert unread.fields == "items.quantity, items, new_cancellations"
 
 
 @pytest.mark.parametrize("lists", [{"new_shipments": {}}, {"new_shipments": [7]}, {"new_cancellations": "none"}])
@@ -160,13 +167,14 @@ def test_an_id_that_is_only_a_digest_of_the_data_gets_the_time_of_the_event() ->
 def test_a_record_that_cannot_be_read_is_told_on_the_order_that_it_names(change: dict[str, Any], reason: str) -> None:
     record = record_of("t", oms_event(99999, json.dumps(callback(external_ref="A-1")).encode(), NOW))
     value = json.dumps(json.loads(record.value) | change).encode()
-    event = unread_event(SHOPS, value, record.headers, UnreadableReason(reason), NOW)
+    error = Unreadable(UnreadableReason(reason), "data.status")
+    event = unread_event(SHOPS, value, record.headers, error, NOW)
     assert event is not None
     assert (event.shop, event.order_id) == ("alpha", "A-1")
-    assert event.new_facts.unread == (Unread(NOW, reason),)
+    assert event.new_facts.unread == (Unread(NOW, reason, "data.status"),)
     assert [one.at for one in event.new_facts.receipts] == [NOW], "so it is no repeat of the report before it"
-    assert unread_event((), value, record.headers, UnreadableReason(reason), NOW) is None
-    assert unread_event(SHOPS, b"{", record.headers, UnreadableReason.NOT_JSON, NOW) is None
+    assert unread_event((), value, record.headers, error, NOW) is None
+    assert unread_event(SHOPS, b"{", record.headers, error, NOW) is None
 
 
 def test_no_error_text_quotes_a_value() -> None:

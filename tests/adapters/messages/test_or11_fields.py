@@ -37,6 +37,11 @@ KNOWN: Final = {
     LINE + "quantity": 2,
     LINE + "price": 20,
     LINE + "price_unit": 10,
+    # A piece that is canceled and one that is refunded, each with its price.
+    LINE + "cancelations[].quantity": 1,
+    LINE + "cancelations[].amount": 10,
+    LINE + "refunds[].quantity": 1,
+    LINE + "refunds[].amount": 10,
 }
 #: Other values, for fields in which the usual change (one more letter, or the number plus one) gives no valid value.
 OTHER: Final = {

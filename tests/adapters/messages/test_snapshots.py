@@ -3,6 +3,7 @@
 import json
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -204,6 +205,27 @@ def test_when_a_line_was_taken_back_is_read() -> None:
     _, snapshot = snapshot_of(order(order_lines=[line, {"order_line_id": "L2"}]), NOW)
     dates = (datetime(2026, 3, 1, 9, tzinfo=UTC), datetime(2026, 3, 2, 10, tzinfo=UTC))
     assert [one.withdrawn_at for one in snapshot.lines] == [dates, ()]
+
+
+@pytest.mark.parametrize(
+    ("taken", "pieces"),
+    [
+        ([(2, 20.0)], 2),
+        ([(2, 19.98), (1, "10.00")], 3),
+        ([(2, 5.0)], 0),  # a part of the price
+        ([(2, None)], 0),
+        ([(0, 20.0)], 0),  # Mirakl's default
+        ([(1, 10.0), (None, 10.0)], 0),
+        ([("Erika", 10.0)], 0),
+        ([], 0),
+    ],
+)
+def test_pieces_count_as_taken_back_if_the_amounts_pay_for_them(taken: list[tuple[Any, Any]], pieces: int) -> None:
+    each = [{"quantity": quantity, "amount": amount} for quantity, amount in taken]
+    line = {"order_line_id": "L1", "quantity": 4, "price": 40.0}
+    for name in ("refunds", "cancelations"):
+        _, snapshot = snapshot_of(order(order_lines=[line | {name: each}]), NOW)
+        assert snapshot.lines[0].withdrawn_pieces == pieces
 
 
 @pytest.mark.parametrize("quantity", ["1_0", True, False, " ", "1.5", "-1", [], None, "٣x"])

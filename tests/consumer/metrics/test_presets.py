@@ -10,7 +10,7 @@ from typing import Any, Final
 import pytest
 import sqlalchemy as sa
 
-from adapters.errors import Retryable, UnreadableReason
+from adapters.errors import Retryable, Unreadable, UnreadableReason
 from adapters.messages.oms_events import unread_callback
 from adapters.ports import NewRecord
 from adapters.remotes.http import CallOutcome
@@ -137,7 +137,8 @@ def test_what_a_role_counts_exists_in_its_processes_from_the_start(tmp_path: Pat
     turn()
     by.role = "web"
     ids, body = config.shop_ids(rig.settings), b'{"external_ref": "3-A"}'
-    event = unread_callback(ids, COMPANIES["alpha"], body, UnreadableReason.MISSING_FIELD, rig.clock.now())
+    error = Unreadable(UnreadableReason.MISSING_FIELD, "id")
+    event = unread_callback(ids, COMPANIES["alpha"], body, error, rig.clock.now())
     assert event is not None
     rig.orders.keep([event], [])
     by.callback_dead_lettered(UnreadableReason.MISSING_FIELD)

@@ -1,0 +1,165 @@
+"""What to do about what the OMS canceled, or what Mirakl took back and the OMS canceled too."""
+
+from collections.abc import Sequence
+from typing import Final
+
+from consumer.operations.cases import named
+from statemachine.canceled_by_oms import (
+    canceled_and_to_be_sent,
+    is_canceled_as_taken_back,
+    is_said_to_have_left,
+    lines_canceled_in,
+    missing_pieces,
+    names_pieces,
+    pieces_canceled,
+    pieces_taken_back,
+)
+from statemachine.facts import Facts, Line, Withdrawn
+from statemachine.missing import not_found_since_read
+from statemachine.readings import alive_parts
+from statemachine.reason_of_order import Attention
+
+#: What stands for the lines and pieces in a cure that names them.
+_THESE: Final = "THESE"
+
+#: What to do about lines that the OMS canceled, and of which Mirakl canceled or refunded as much.
+_CURE_OF_CANCELED_BY_BOTH: Final = (
+    "Mirakl canceled or refunded the same (`cause`), so nothing is missing: refund nothing more and have nothing made "
+    "again. `orders settle ORDER --reason WHY` lets the order's calls go on."
+)
+
+#: The same if it is not known how many pieces Mirakl took back.
+_CURE_OF_CANCELED_AND_UNKNOWN: Final = (
+    "Mirakl canceled or refunded a part too, and does not say how many pieces: ask the operator. If the OMS canceled "
+    "no more, refund nothing more and have nothing made again. If it canceled more, cancel or refund only the "
+    "difference in Mirakl's portal, or have it made again. Then `orders settle ORDER --reason WHY`."
+)
+
+#: What to do about lines that the OMS canceled, of which only some are missing.
+_CURE_OF_SOME_MISSING: Final = (
+    "Missing is only THESE: cancel or refund that in Mirakl's portal, or have it made again. Mirakl does not wait for "
+    "the rest (`cause`): refund nothing of it and have nothing of it made again. Then `orders settle ORDER --reason "
+    "WHY`; of what is made again, when it has left."
+)
+
+#: What to do about lines that the OMS canceled, and that Mirakl shows refunded, canceled, shipped or in an incident.
+_CURE_OF_NONE_TO_BE_SENT: Final = (
+    "Mirakl shows none of these lines to be sent (`cause`), so nothing is missing: refund nothing more and have "
+    "nothing made again. `orders settle ORDER --reason WHY`. Only if nobody sent what is shown shipped, have that made "
+    "again, or refund it in Mirakl's portal; then settle."
+)
+
+#: What to do about lines that the OMS canceled, and of which somebody else said that they left.
+_CURE_OF_CANCELED_AND_SHIPPED: Final = (
+    "Mirakl shows these goods shipped, or a person said that they left. If they left, nothing is missing, so refund "
+    "nothing and have nothing made again: `orders settle ORDER --reason WHY`. If nobody sent them, because the order "
+    "was marked shipped too early, have the OMS make them again, or refund them in Mirakl's portal; then settle."
+)
+
+#: What to do about one of several orders of the OMS that it canceled.
+_CURE_OF_CANCELED_BESIDE_ANOTHER: Final = (
+    "The OMS did not cancel its other order: the `cause` says what became of that one. Ask the OMS whether it holds "
+    "all that is to be sent. If it does, nothing is missing, so refund nothing and have nothing made again: `orders "
+    "settle ORDER --reason WHY`. If not, have the rest made again, or cancel or refund it in Mirakl's portal; then "
+    "settle."
+)
+
+#: What to do about lines that the OMS canceled, of an order that Mirakl does not show any more.
+_CURE_OF_CANCELED_AND_GONE: Final = (
+    "Reads of Mirakl do not show the order any more: have nothing made again before the operator has said what became "
+    "of it. If it is gone, nothing is missing: `orders settle ORDER --reason WHY`. If it is to be sent, have the OMS "
+    "make it again, then settle."
+)
+
+#: What to do about an order that Mirakl does not show any more, and that the OMS canceled.
+CURE_OF_GONE_AND_CANCELED: Final = (
+    "The OMS canceled it too, so nothing is to be stopped there. Look for the order in Mirakl's portal, and ask the "
+    "operator. If it is gone, `orders settle ORDER --reason WHY`. It clears when a read shows the order."
+)
+
+#: What to do about lines that Mirakl took back and the OMS canceled too.
+CURE_OF_ENDED_IN_OMS: Final = (
+    "The OMS canceled it too, so nothing is to be stopped there. Clear the money with the operator, then `orders "
+    "settle ORDER --reason WHY`."
+)
+
+#: The same for pieces.
+_CURE_OF_PIECES_ENDED_IN_OMS: Final = (
+    "The OMS canceled as many pieces as Mirakl took back (`cause`), so nothing is to be taken out any more, and "
+    "nothing is missing: `orders settle ORDER --reason WHY`."
+)
+
+#: What to do about lines that Mirakl took back, and of which the OMS canceled only a part.
+_CURE_OF_PART_ENDED_IN_OMS: Final = (
+    "The OMS canceled a part of it already. Take out only what the `cause` says is left to be taken out, before it is "
+    "made. Then `orders settle ORDER --reason WHY`."
+)
+
+#: The same if it is not known how many pieces Mirakl took back.
+_CURE_OF_UNKNOWN_ENDED_IN_OMS: Final = (
+    "The OMS canceled pieces of it already (`cause`), and Mirakl does not say how many it took back. Ask the operator, "
+    "and take out only the difference before it is made. Then `orders settle ORDER --reason WHY`."
+)
+
+#: The cures of this module.
+CURES_OF_CANCELED: Final = (
+    _CURE_OF_CANCELED_BY_BOTH,
+    _CURE_OF_CANCELED_AND_UNKNOWN,
+    _CURE_OF_SOME_MISSING,
+    _CURE_OF_NONE_TO_BE_SENT,
+    _CURE_OF_CANCELED_AND_SHIPPED,
+    _CURE_OF_CANCELED_BESIDE_ANOTHER,
+    _CURE_OF_CANCELED_AND_GONE,
+    CURE_OF_GONE_AND_CANCELED,
+    CURE_OF_ENDED_IN_OMS,
+    _CURE_OF_PIECES_ENDED_IN_OMS,
+    _CURE_OF_PART_ENDED_IN_OMS,
+    _CURE_OF_UNKNOWN_ENDED_IN_OMS,
+)
+
+
+def cure_of_canceled(one: Attention, facts: Facts) -> str:
+    """What to do about a reason `oms_canceled`, by what is known of each line. Empty: its own cure says it."""
+    lines = lines_canceled_in(one, facts)
+    if lines and all(is_said_to_have_left(facts, line) for line in lines):
+        return _CURE_OF_CANCELED_AND_SHIPPED
+    if not_found_since_read(facts):
+        return _CURE_OF_CANCELED_AND_GONE
+    missing, out = missing_pieces(one, facts), [line for line in lines if is_out(facts, line)]
+    is_made_by_another = alive_parts(facts) and not missing and not canceled_and_to_be_sent(facts)
+    if is_made_by_another and not names_pieces(one) and len(out) < len(lines):
+        return _CURE_OF_CANCELED_BESIDE_ANOTHER
+    if out and missing:
+        these = ", ".join(f"{missing[line.id]} of {named(line)}" for line in lines if line.id in missing)
+        is_known = None not in missing.values()
+        return _CURE_OF_SOME_MISSING.replace(_THESE, these) if is_known else _CURE_OF_CANCELED_AND_UNKNOWN
+    is_by_mirakl = all(_is_taken_back(facts, line) for line in out)
+    of_all = _CURE_OF_CANCELED_BY_BOTH if is_by_mirakl else _CURE_OF_NONE_TO_BE_SENT
+    return of_all if out else ""
+
+
+def is_out(facts: Facts, line: Line) -> bool:
+    """Whether the line is not to be sent, or fewer pieces than the OMS got, or somebody said that it left."""
+    return not line.is_owed or is_said_to_have_left(facts, line) or _is_taken_back(facts, line)
+
+
+def _is_taken_back(facts: Facts, line: Line) -> bool:
+    """Whether Mirakl took back the line, or pieces of it."""
+    return line.is_taken_back or line.withdrawn is Withdrawn.PART or bool(pieces_taken_back(facts, line))
+
+
+def cure_of_taken_out(lines: Sequence[Line], facts: Facts) -> str:
+    """What to do about lines of which Mirakl took back all or pieces, and of which the OMS canceled some too. Empty: it
+    canceled nothing of them."""
+    if is_taken_out(lines, facts):
+        return CURE_OF_ENDED_IN_OMS if all(line.is_taken_back for line in lines) else _CURE_OF_PIECES_ENDED_IN_OMS
+    in_part = [line for line in lines if pieces_canceled(facts, line.id)]
+    if any(pieces_taken_back(facts, line) is None for line in in_part):
+        return _CURE_OF_UNKNOWN_ENDED_IN_OMS
+    is_in_part = in_part or any(is_canceled_as_taken_back(facts, line) for line in lines)
+    return _CURE_OF_PART_ENDED_IN_OMS if is_in_part else ""
+
+
+def is_taken_out(lines: Sequence[Line], facts: Facts) -> bool:
+    """Whether the OMS canceled of each of these lines as much as Mirakl took back."""
+    return bool(lines) and all(is_canceled_as_taken_back(facts, line) for line in lines)
