@@ -33,6 +33,7 @@ from statemachine.in_oms import (
     is_confirmed_by_us,
     is_debited_after_shipping,
     is_debited_as_shipped,
+    is_sent_by_others,
     left_at,
 )
 from statemachine.left_twice import sent_too_many
@@ -263,7 +264,7 @@ def _unclear_lines(facts: Facts, snapshot: Snapshot, state: State) -> Iterator[A
 def _while_shipping(facts: Facts, policy: Policy, snapshot: Snapshot) -> Iterator[Attention]:
     """Why an order in SHIPPING must not be sent: somebody else ships it, somebody put it back after our shipment, or
     Mirakl took all of it back."""
-    if not (snapshot.can_ship and snapshot.centre in policy.centres):
+    if is_sent_by_others(facts, policy):
         yield Attention(Reason.NOT_OURS_TO_SHIP, snapshot.centre)
     if is_put_back(facts):
         yield _shipped_before(facts)

@@ -169,6 +169,14 @@ def is_shipped_by_another(facts: Facts, policy: Policy) -> bool:
     return elsewhere and not is_confirmed_by_us(facts)
 
 
+def is_sent_by_others(facts: Facts, policy: Policy) -> bool:
+    """Whether Mirakl shows that somebody else ships the order, or that another fulfilment centre shipped it."""
+    shown = facts.snapshot
+    if shown is not None and shown.state == "SHIPPING":
+        return not (shown.can_ship and shown.centre in policy.centres)
+    return is_shipped_by_another(facts, policy)
+
+
 def is_debited_as_shipped(facts: Facts) -> bool:
     """Whether Mirakl shows a debit in a workflow that debits after a shipment, and a line has a `shipped_date`."""
     shown = facts.snapshot

@@ -25,6 +25,7 @@ from consumer.operations.cures_of_goods import (
     has_left_all,
     with_what_is_to_arrive,
 )
+from consumer.operations.cures_of_stops import CURES_OF_STOPS, cure_of_stop
 from consumer.operations.instants import to_the_second
 from consumer.operations.outside import disproved_by_read, yes_in_vain
 from consumer.operations.what_first import come_before, in_turn
@@ -200,6 +201,7 @@ _CURE_OF_QUANTITY_IN_OMS: Final = (
 CURES_OF_CASES: Final = (
     *CURES_OF_CALLS,
     *CURES_OF_GOODS,
+    *CURES_OF_STOPS,
     *CURES_OF_CANCELED,
     _CURE_OF_ANOTHER_PART,
     _CURE_OF_QUANTITY_IN_OMS,
@@ -218,6 +220,8 @@ def cure(one: Attention, order: OrderRow, policy: Policy | None = None) -> str:
     cure_of = one.about.cure
     if of_call := cure_of_call(one, order, policy):
         cure_of = of_call
+    elif of_stop := cure_of_stop(one, order, policy):
+        cure_of = of_stop
     elif not is_as_ordered:
         cure_of = CURE_OF_MORE_LEFT
     elif one.reason is Reason.LINES_NOT_IMPORTED and makes_more_than_went(order.facts):

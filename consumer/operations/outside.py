@@ -9,7 +9,7 @@ from statemachine.canceled_by_oms import canceled_and_to_be_sent
 from statemachine.commands import CommandKey, CommandKind, Policy
 from statemachine.deadlines import acceptance_deadline, has_come, next_deadline
 from statemachine.facts import DEBIT, EPOCH, Answer, Decision, DecisionKind, Facts
-from statemachine.in_oms import is_debited_after_shipping
+from statemachine.in_oms import is_debited_after_shipping, is_sent_by_others
 from statemachine.missing import is_gone, not_found_since_read
 from statemachine.payloads import what_oms_got
 from statemachine.readings import (
@@ -79,6 +79,9 @@ def canceled_in_oms(facts: Facts, policy: Policy, attention: Collection[Attentio
     """What becomes of the lines that the OMS canceled and Mirakl still shows to be sent, after a settle of that."""
     lines = ", ".join(canceled_and_to_be_sent(facts))
     if not lines or not_found_since_read(facts):  # Mirakl does not show the order any more
+        return
+    if is_sent_by_others(facts, policy):
+        yield "somebody else ships the order, so nothing is missing; if the shop is to ship it again, a person is asked"
         return
     if is_debited_after_shipping(facts) and not left_after_debit(facts):
         yield (

@@ -1,0 +1,81 @@
+"""What the OMS canceled while somebody else ships the order, or while Mirakl does not show it, and what comes then."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from adapters.simulators.mirakl import changes
+from consumer.operations import orders as operations
+from consumer.operations.explain import Explanation
+from statemachine.facts import DecisionKind
+from tests.consumer.in_oms_hands import decide, tell
+from tests.consumer.rig import Rig
+
+
+@pytest.fixture
+def rig(tmp_path: Path) -> Rig:
+    return Rig(tmp_path)
+
+
+def explained(rig: Rig) -> Explanation:
+    return operations.explanation(rig.store, rig.row(), rig.policies["alpha"], rig.clock.now())
+
+
+def cure(rig: Rig, name: str) -> str:
+    return next(one.cure for one in explained(rig).attention if one.reason == name)
+
+
+def question(rig: Rig, *only: str) -> str:
+    act = operations.Act(DecisionKind.SETTLE, "ana", "seen", rig.clock.now(), only=only)
+    return operations.question_of(rig.store, rig.row(), act, rig.policies["alpha"], prefix="")
+
+
+def given_to(rig: Rig, centre: str) -> None:
+    changes.set_centre(rig.mirakl["alpha"], "1-A", centre)
+    rig.poll(600)
+
+
+# -- Somebody else ships it --------------------------------------------------------------------------------------
+
+
+def withheld(rig: Rig) -> None:
+    changes.withhold(rig.mirakl["alpha"], "1-A")
+    rig.poll(600)
+
+
+@pytest.mark.parametrize("how", [lambda rig: given_to(rig, "ELSEWHERE"), withheld], ids=["centre", "withheld"])
+def test_what_the_oms_stopped_of_an_order_of_another_centre_is_not_missing(
+    rig: Rig, how: Callable[[Rig], None]
+) -> None:
+    rig.imported(lines=2)
+    how(rig)
+    tell(rig, 128)
+    assert sorted(rig.attention()) == ["not_ours_to_ship", "oms_canceled"]
+    assert "somebody else ships this order, so nothing is missing" in cure(rig, "oms_canceled")
+    assert "somebody else ships the order, so nothing is missing" in question(rig, "oms_canceled")
+    assert "have the OMS make it again" not in question(rig, "oms_canceled")
+    decide(rig, DecisionKind.SETTLE, "oms_canceled")
+    assert rig.attention() == ["not_ours_to_ship"]
+    assert "somebody else ships the order, so nothing is missing" in explained(rig).waits_for
+    assert "nobody makes it" not in explained(rig).waits_for
+
+
+def test_when_the_other_centre_has_shipped_it_nothing_is_missing_either(rig: Rig) -> None:
+    rig.imported()
+    given_to(rig, "ELSEWHERE")
+    tell(rig, 128)
+    changes.put_in_state(rig.mirakl["alpha"], "1-A", "SHIPPED")
+    rig.poll(600)
+    assert rig.attention() == ["oms_canceled"]
+    assert "so nothing is missing" in cure(rig, "oms_canceled")
+    assert "make them again" not in cure(rig, "oms_canceled")
+
+
+def test_an_order_that_comes_back_to_the_shop_is_missing_again(rig: Rig) -> None:
+    rig.imported()
+    given_to(rig, "ELSEWHERE")
+    tell(rig, 128)
+    given_to(rig, "DEFAULT")
+    assert "oms_canceled" in rig.attention()
+    assert "somebody else" not in cure(rig, "oms_canceled")
