@@ -17,6 +17,7 @@ from statemachine.facts import (
 )
 from statemachine.ids_in_text import entries, read, written
 from statemachine.in_oms import has_left, is_shown_shipped, is_to_be_sent
+from statemachine.missing import misses_known_to
 from statemachine.occurrences import Begun, is_kept
 from statemachine.parcels import sent_quantity
 from statemachine.payloads import most_handed_over, what_oms_got
@@ -46,7 +47,7 @@ def reasons_of_cancellations(facts: Facts) -> Iterator[Attention]:
 
     A person who settles it knows which of the canceled lines are still to be sent. The settle does not count any more
     if one that was not to be sent then, or at a later read, is to be sent now, and the OMS did not make it again:
-    nobody makes it.
+    nobody makes it. So it is if reads did not show the order then, and one shows it now.
 
     What Mirakl took back before makes no reason: to stop it in the OMS is what the reason of that asked for. Nor do
     pieces of which Mirakl took back as many, before or after: the reason of that asks, unless a person settled this one
@@ -57,8 +58,9 @@ def reasons_of_cancellations(facts: Facts) -> Iterator[Attention]:
             continue
         what = Attention(Reason.OMS_CANCELED, _named(one))
         owed, not_owed = _canceled_lines(facts, one)
-        after = Begun(_last_taken_back(facts, owed))
-        settles = _not_owed_at_settles(facts, what)
+        settles = list(_not_owed_at_settles(facts, what))
+        again_at = _shown_again(facts, [settle for settle, _ in settles]) if owed else EPOCH
+        after = Begun(_last_taken_back(facts, owed), decided_at=again_at)
         if any(owed.isdisjoint(before) and after.is_known_to(settle) for settle, before in settles):
             continue
         names = ",".join(sorted(written(line) for line in not_owed))
@@ -214,6 +216,22 @@ def _last_taken_back(facts: Facts, lines: set[str]) -> NotShown | None:
     """The newest read in which Mirakl had taken one of these lines back. None: no such read is known."""
     reads = [NotShown(what, at, -1, False, at) for what, at in facts.stops if what.removeprefix(TAKEN_BACK) in lines]
     return max((one for one in reads if one.what.startswith(TAKEN_BACK)), key=lambda one: one.read_at, default=None)
+
+
+def _shown_again(facts: Facts, settles: list[Decision]) -> datetime:
+    """From when on a settle counts, if a person made one of these while reads did not show the order, and a read shows
+    it now. EPOCH: nobody did. If gone_from_mirakl was settled then too, go_on_in_oms asks."""
+    shown_at = facts.snapshot.read_at if facts.snapshot else EPOCH
+    gone = set[datetime]()
+    for one in facts.decisions if facts.not_found else ():  # of most orders no read missed it; this saves time
+        if one.kind is DecisionKind.SETTLE and one.names(Reason.GONE_FROM_MIRAKL):
+            gone |= misses_known_to(facts, one)
+    unseen = EPOCH
+    for one in settles:
+        missed = misses_known_to(facts, one)
+        if missed and max(missed) < shown_at and not missed & gone:
+            unseen = max(unseen, one.at + datetime.resolution)
+    return unseen
 
 
 def _named(one: Cancellation) -> str:

@@ -3,7 +3,7 @@
 from datetime import datetime
 
 from statemachine.commands import Policy
-from statemachine.facts import Facts
+from statemachine.facts import EPOCH, Decision, Facts
 
 
 def not_found_since_read(facts: Facts) -> tuple[datetime, ...]:
@@ -25,3 +25,9 @@ def is_next_miss(facts: Facts, policy: Policy, at: datetime) -> bool:
     if facts.newest is None or at <= facts.newest.read_at or is_gone(facts, policy):
         return False
     return not missed or at - missed[0] >= policy.gone_after
+
+
+def misses_known_to(facts: Facts, decision: Decision) -> set[datetime]:
+    """The reads by id that did not show the order, if the person decided after them and no read had shown it since.
+    Empty if an earlier version stored the decision: it is not known what the person knew."""
+    return {at for at in facts.not_found if EPOCH < decision.seen.read_at < at <= decision.at}

@@ -79,3 +79,45 @@ def test_an_order_that_comes_back_to_the_shop_is_missing_again(rig: Rig) -> None
     given_to(rig, "DEFAULT")
     assert "oms_canceled" in rig.attention()
     assert "somebody else" not in cure(rig, "oms_canceled")
+
+
+# -- Mirakl does not show it -------------------------------------------------------------------------------------
+
+
+def gone_and_canceled(rig: Rig, *settled: str, days: int) -> None:
+    """Mirakl does not show the order, the OMS cancels it, a person settles these reasons, and Mirakl shows it again."""
+    rig.imported()
+    changes.set_fields(rig.mirakl["alpha"], "1-A", shipping_deadline="2026-03-20T12:00:00Z")
+    rig.poll(60)
+    shown = rig.mirakl["alpha"]._records["1-A"]
+    rig.mirakl["alpha"].remove("1-A")
+    for _ in range(days):
+        rig.poll(24 * 3600 + 60)
+    tell(rig, 128)
+    decide(rig, DecisionKind.SETTLE, *settled)
+    assert not {*settled} & {*rig.attention()}
+    rig.mirakl["alpha"]._records["1-A"] = shown
+    changes.set_fields(rig.mirakl["alpha"], "1-A")
+    rig.poll(24 * 3600 + 60)
+
+
+@pytest.mark.parametrize("days", [2, 3])
+def test_an_order_that_is_shown_again_and_that_nobody_makes_is_asked_for_again(rig: Rig, days: int) -> None:
+    """`days`: after two of them one read by the order's id has missed it, after three it counts as gone."""
+    gone_and_canceled(rig, "oms_canceled", days=days)
+    assert rig.attention() == ["oms_canceled"]
+    decide(rig, DecisionKind.SETTLE, "oms_canceled")
+    assert rig.attention() == []
+    rig.poll(600)
+    assert rig.attention() == []
+
+
+def test_an_order_that_is_shown_again_after_both_settles_is_asked_for_once(rig: Rig) -> None:
+    gone_and_canceled(rig, "oms_canceled", "gone_from_mirakl", days=3)
+    assert rig.attention() == ["go_on_in_oms"]
+
+
+def test_what_the_oms_makes_again_is_not_asked_for_when_the_order_is_shown_again(rig: Rig) -> None:
+    gone_and_canceled(rig, "oms_canceled", days=3)
+    tell(rig, 1, id=99)
+    assert rig.attention() == []
