@@ -3,8 +3,11 @@
 from typing import Final
 
 from adapters.store.orders import OrderRow
+from consumer.operations.outside import money_awaited
 from statemachine.commands import Policy
-from statemachine.in_oms import is_sent_by_others
+from statemachine.facts import Facts
+from statemachine.in_oms import is_sent_by_others, is_shown_shipped, is_to_be_sent
+from statemachine.missing import not_found_since_read
 from statemachine.reason_of_order import Attention
 from statemachine.reasons import Reason
 
@@ -14,8 +17,38 @@ _CURE_OF_CANCELED_OF_OTHERS: Final = (
     "again. `orders settle ORDER --reason WHY`. If Mirakl gives the order back to the shop, go_on_in_oms asks."
 )
 
+#: What to do about an order that the OMS holds, and that the customer has not paid.
+_CURE_OF_HELD_AND_UNPAID: Final = (
+    "Mirakl waits for the customer's money: leave the order on hold. When Mirakl shows SHIPPING, let it go in the OMS. "
+    "It clears when the OMS reports another status."
+)
+
+#: What to do about an order that the OMS holds, and that somebody else ships.
+_CURE_OF_HELD_OF_OTHERS: Final = (
+    "Mirakl shows that somebody else ships this order: leave it on hold, or have it canceled in the OMS. Let it go "
+    "only when Mirakl shows that the shop ships it. It clears when the OMS reports another status."
+)
+
+#: What to do about an order that the OMS holds, and that Mirakl does not show any more.
+_CURE_OF_HELD_AND_GONE: Final = (
+    "Reads of Mirakl do not show the order any more: leave it on hold until the operator has said what became of it. "
+    "If it is gone, have it canceled in the OMS. It clears when the OMS reports another status."
+)
+
+#: What to do about an order that the OMS holds, and of which nothing is to be sent.
+_CURE_OF_HELD_AND_NOT_OWED: Final = (
+    "Mirakl shows no line of it to be sent: have it canceled in the OMS, and do not let it go. It clears when the OMS "
+    "reports another status."
+)
+
 #: The cures of this module.
-CURES_OF_STOPS: Final = (_CURE_OF_CANCELED_OF_OTHERS,)
+CURES_OF_STOPS: Final = (
+    _CURE_OF_CANCELED_OF_OTHERS,
+    _CURE_OF_HELD_AND_UNPAID,
+    _CURE_OF_HELD_OF_OTHERS,
+    _CURE_OF_HELD_AND_GONE,
+    _CURE_OF_HELD_AND_NOT_OWED,
+)
 
 
 def cure_of_stop(one: Attention, order: OrderRow, policy: Policy | None) -> str:
@@ -24,4 +57,19 @@ def cure_of_stop(one: Attention, order: OrderRow, policy: Policy | None) -> str:
     match one.reason:
         case Reason.OMS_CANCELED if of_others:
             return _CURE_OF_CANCELED_OF_OTHERS
+        case Reason.OMS_ON_HOLD:
+            return _cure_of_hold(order.facts, is_of_others=of_others)
     return ""
+
+
+def _cure_of_hold(facts: Facts, *, is_of_others: bool) -> str:
+    """What to do about an order that the OMS holds, if another reason says or said to hold or stop it there. A settle
+    of that reason does not change why it is on hold."""
+    if not_found_since_read(facts):
+        return _CURE_OF_HELD_AND_GONE
+    if is_of_others:
+        return _CURE_OF_HELD_OF_OTHERS
+    if money_awaited(facts):
+        return _CURE_OF_HELD_AND_UNPAID
+    is_owed = facts.snapshot is None or any(is_to_be_sent(facts, line) for line in facts.snapshot.lines)
+    return "" if is_owed or is_shown_shipped(facts) else _CURE_OF_HELD_AND_NOT_OWED

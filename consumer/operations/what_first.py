@@ -9,13 +9,14 @@ from statemachine.reason_of_order import Attention, StandingAttention
 from statemachine.reasons import Reason
 from statemachine.urgency_of_order import urgency_of
 
-#: Reasons whose cure is to change in the OMS what it makes, or to give it something for that.
+#: Reasons whose cure is to change in the OMS what it makes, to give it something for that, or to let it go on.
 _CHANGE_IN_OMS: Final = (
     Reason.CHANGED_AFTER_IMPORT,
     Reason.MESSAGE_AFTER_IMPORT,
     Reason.ATTACHMENT,
     Reason.MESSAGES_NOT_FOUND,
     Reason.LINES_NOT_IMPORTED,
+    Reason.OMS_ON_HOLD,
 )
 #: Reasons whose cure is to stop goods in the OMS.
 _STOP_IN_OMS: Final = (
