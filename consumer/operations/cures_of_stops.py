@@ -3,11 +3,14 @@
 from typing import Final
 
 from adapters.store.orders import OrderRow
+from consumer.operations.cases import named, shown_lines
 from consumer.operations.outside import money_awaited
+from statemachine.canceled_by_oms import canceled_and_to_be_sent
 from statemachine.commands import Policy
 from statemachine.facts import Facts
 from statemachine.in_oms import is_sent_by_others, is_shown_shipped, is_to_be_sent
 from statemachine.missing import not_found_since_read
+from statemachine.readings import is_canceled_by_oms
 from statemachine.reason_of_order import Attention
 from statemachine.reasons import Reason
 
@@ -41,6 +44,24 @@ _CURE_OF_HELD_AND_NOT_OWED: Final = (
     "reports another status."
 )
 
+#: What stands for the lines in a cure that names them.
+_THESE: Final = "THESE"
+
+#: What to do about an order that is to be sent again, and that the OMS canceled between, all or some lines.
+_CURE_OF_CANCELED_BETWEEN: Final = (
+    "The OMS canceled THESE, so it does not go on there: have it made again, or cancel or refund it in Mirakl's "
+    "portal. If somebody only stopped the rest there, let that go on. Then `orders settle ORDER --reason WHY`."
+)
+
+#: The same if oms_canceled asks what becomes of it.
+_CURE_OF_CANCELED_BETWEEN_AND_ASKED: Final = (
+    "The OMS canceled THESE: oms_canceled says what to do about that. If somebody only stopped the rest there, let "
+    "that go on. Then `orders settle ORDER --reason WHY`."
+)
+
+#: What these cures say of lines that the OMS did not cancel, and that are left out if there are none.
+_OF_THE_REST: Final = "If somebody only stopped the rest there, let that go on. "
+
 #: The cures of this module.
 CURES_OF_STOPS: Final = (
     _CURE_OF_CANCELED_OF_OTHERS,
@@ -48,6 +69,8 @@ CURES_OF_STOPS: Final = (
     _CURE_OF_HELD_OF_OTHERS,
     _CURE_OF_HELD_AND_GONE,
     _CURE_OF_HELD_AND_NOT_OWED,
+    _CURE_OF_CANCELED_BETWEEN,
+    _CURE_OF_CANCELED_BETWEEN_AND_ASKED,
 )
 
 
@@ -59,6 +82,8 @@ def cure_of_stop(one: Attention, order: OrderRow, policy: Policy | None) -> str:
             return _CURE_OF_CANCELED_OF_OTHERS
         case Reason.OMS_ON_HOLD:
             return _cure_of_hold(order.facts, is_of_others=of_others)
+        case Reason.GO_ON_IN_OMS:
+            return _cure_of_going_on(order)
     return ""
 
 
@@ -73,3 +98,16 @@ def _cure_of_hold(facts: Facts, *, is_of_others: bool) -> str:
         return _CURE_OF_HELD_AND_UNPAID
     is_owed = facts.snapshot is None or any(is_to_be_sent(facts, line) for line in facts.snapshot.lines)
     return "" if is_owed or is_shown_shipped(facts) else _CURE_OF_HELD_AND_NOT_OWED
+
+
+def _cure_of_going_on(order: OrderRow) -> str:
+    """What to do about an order that is to be sent again, and that the OMS canceled, all or some lines."""
+    facts = order.facts
+    canceled = canceled_and_to_be_sent(facts)
+    if not canceled:
+        return ""
+    is_asked = any(one.reason is Reason.OMS_CANCELED for one in order.attention)
+    text = _CURE_OF_CANCELED_BETWEEN_AND_ASKED if is_asked else _CURE_OF_CANCELED_BETWEEN
+    if is_canceled_by_oms(facts):
+        return text.replace(_OF_THE_REST, "").replace(_THESE, "it")
+    return text.replace(_THESE, ", ".join(named(line) for line in shown_lines(facts) if line.id in canceled))

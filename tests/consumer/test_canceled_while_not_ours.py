@@ -81,6 +81,42 @@ def test_an_order_that_comes_back_to_the_shop_is_missing_again(rig: Rig) -> None
     assert "somebody else" not in cure(rig, "oms_canceled")
 
 
+LINE_CANCELED = [{"items": [{"external_ref": "1-A-2", "quantity": 1}]}]
+
+
+@pytest.mark.parametrize("is_settled", [True, False])
+def test_what_the_oms_canceled_cannot_go_on_there(rig: Rig, is_settled: bool) -> None:
+    rig.imported(lines=2)
+    given_to(rig, "ELSEWHERE")
+    tell(rig, 128)
+    if is_settled:
+        decide(rig, DecisionKind.SETTLE, "oms_canceled")
+    given_to(rig, "DEFAULT")
+    assert ("oms_canceled" in rig.attention()) is not is_settled
+    said = cure(rig, "go_on_in_oms")
+    assert said.startswith("The OMS canceled it")
+    assert ("have it made again" if is_settled else "oms_canceled says what to do") in said
+    assert "let" not in said.partition("settle")[0]
+
+
+def test_of_what_the_oms_canceled_in_part_the_rest_goes_on(rig: Rig) -> None:
+    rig.imported(lines=2)
+    given_to(rig, "ELSEWHERE")
+    tell(rig, 4, new_cancellations=LINE_CANCELED)
+    decide(rig, DecisionKind.SETTLE, "oms_canceled")
+    given_to(rig, "DEFAULT")
+    said = cure(rig, "go_on_in_oms")
+    assert said.startswith("The OMS canceled 1-A-2 (MUG-11OZ-WHT), so it does not go on there: have it made again")
+    assert "let that go on" in said
+
+
+def test_what_the_oms_makes_goes_on_there(rig: Rig) -> None:
+    rig.imported(lines=2)
+    given_to(rig, "ELSEWHERE")
+    given_to(rig, "DEFAULT")
+    assert cure(rig, "go_on_in_oms").startswith("If somebody stopped it in the OMS, let it go on there")
+
+
 # -- Mirakl does not show it -------------------------------------------------------------------------------------
 
 
