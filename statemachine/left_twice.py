@@ -17,7 +17,7 @@ from statemachine.commands import CommandKind
 from statemachine.facts import EPOCH, VOUCHED, Decision, Dispatch, Facts, Line
 from statemachine.parcels import sent_more_at, sent_quantity
 from statemachine.payloads import most_handed_over, our_payloads
-from statemachine.put_back import sent_unasked
+from statemachine.put_back import CLOCKS_DIFFER, sent_unasked
 from statemachine.readings import ordered_pieces
 from statemachine.reasons import Reason
 from statemachine.receipts import cancellations_once, dispatches_once
@@ -98,39 +98,55 @@ def _reports(facts: Facts) -> dict[int, list[Dispatch]]:
 
 @asked_once
 def around_put_back(facts: Facts) -> tuple[Facts, ...]:
-    """These facts with what left before Mirakl put the order back, and with what left since. A second parcel is asked
-    for then, so what left before and what left since are not added, but for what nobody asked for (`sent_unasked`). A
-    number that an order of the OMS reports again is no news."""
-    put_back = _shipped_before_put_back(facts) if facts.dispatches else None
-    if put_back is None:
-        return (facts,)
-    each = dispatches_once(facts)
-    before = tuple(one for one in each if one.told_at <= put_back)
-    numbers = {(one.oms_id, one.tracking.bare_number) for one in before if one.tracking.number}
-    since = (one for one in each if one.told_at > put_back)
-    after = tuple(one for one in since if (one.oms_id, one.tracking.bare_number) not in numbers)
-    found = replace(facts, dispatches=before), replace(facts, dispatches=after)
-    unasked = sent_unasked(facts, put_back, after)
+    """These facts with what left before Mirakl put the order back, each time, and with what left since. A second parcel
+    is asked for then, so what left before and what left since are not added, but for what nobody asked for
+    (`sent_unasked`). A number that an order of the OMS reports again is no news."""
+    found = _apart(facts)
+    if len(found) == 1:
+        return found
+    unasked = sent_unasked(facts, _shipped_before_put_back(facts)[-1], found[-1].dispatches)
+    before = found[-2].dispatches
     return (*found, replace(facts, dispatches=(*before, *unasked))) if unasked else found
 
 
-def _shipped_before_put_back(facts: Facts) -> datetime | None:
-    """When Mirakl showed the order shipped that was put back since. None: it was not put back, as far as is known.
+def since_put_back(facts: Facts) -> Facts:
+    """These facts with what left since Mirakl last put the order back, or with all if it did not."""
+    return _apart(facts)[-1]
+
+
+@asked_once
+def _apart(facts: Facts) -> tuple[Facts, ...]:
+    dates = _shipped_before_put_back(facts) if facts.dispatches else []
+    rest, numbers = dispatches_once(facts) if dates else (), set[tuple[int, str]]()
+    found = []
+    for date in dates:
+        own = tuple(one for one in rest if one.told_at <= date)
+        found.append(replace(facts, dispatches=own))
+        numbers |= {(one.oms_id, one.tracking.bare_number) for one in own if one.tracking.number}
+        since = (one for one in rest if one.told_at > date)
+        rest = tuple(one for one in since if (one.oms_id, one.tracking.bare_number) not in numbers)
+    return (*found, replace(facts, dispatches=rest) if dates else facts)
+
+
+def _shipped_before_put_back(facts: Facts) -> list[datetime]:
+    """Until when the goods left that Mirakl showed shipped before it was put back, for each time. Empty: it was not put
+    back, as far as is known.
 
     A person who releases it names Mirakl's date. Before that, the newest read that shows it shipped has this date. If
     the OMS sent it again before anybody released it, only the first read is kept, and Mirakl's date of the newest read
     that shows it to be sent. Where Mirakl debits one parcel before the rest is shipped, OR24 is made after that, and
     nobody put the order back.
     """
-    if released := [at for one in facts.decisions if (at := _released(one)) is not None]:
-        return max(released)
+    dates = {at for one in facts.decisions if (at := _released(one)) is not None}
     if is_put_back(facts):
-        return facts.shipped_update
+        dates.add(facts.shipped_update.replace(microsecond=0))  # as a release will name it
+    if dates:
+        return [at + CLOCKS_DIFFER for at in sorted(dates)]
     first, last = oldest_shipped(facts), newest_open(facts)
     if first is None or last is None or not first < last:
-        return None
+        return []
     made = any(one.kind == CommandKind.CONFIRM and one.at <= first.read_at for one in facts.answers)
-    return max(first.read_at, last.updated_at) if made else None
+    return [max(first.read_at, last.updated_at)] if made else []
 
 
 def _released(one: Decision) -> datetime | None:

@@ -8,7 +8,7 @@ from datetime import datetime
 
 from statemachine.asked_once import asked_once
 from statemachine.facts import EPOCH, VOUCHED, Facts
-from statemachine.left_twice import around_put_back, sent_too_many, wanted_pieces
+from statemachine.left_twice import sent_too_many, since_put_back, wanted_pieces
 from statemachine.readings import is_ended_in_oms, parts_in_oms, shown_pieces
 
 
@@ -19,7 +19,7 @@ def orders_too_many(facts: Facts) -> tuple[int, ...]:
     parts = parts_in_oms(facts)
     if len(parts) < 2:  # nearly always; this saves time
         return ()
-    wanted, sent = wanted_pieces(facts), _sent(_since_put_back(facts))
+    wanted, sent = wanted_pieces(facts), _sent(since_put_back(facts))
     earlier = _sent(facts) - sent
     makes = {one for one in parts.keys() - earlier if not _is_ended(facts, one, parts[one] or wanted.keys())}
     pieces = [number for number in wanted.values() if number is not None]
@@ -32,7 +32,7 @@ def made_twice(facts: Facts) -> dict[str, datetime]:
     OMS first reported the newest of these orders. Not if all of them left, nor if its answer to the import shows more
     pieces than are to be sent: other reasons ask for that."""
     orders = orders_too_many(facts)
-    if not orders or _sent(_since_put_back(facts)).issuperset(orders):
+    if not orders or _sent(since_put_back(facts)).issuperset(orders):
         return {}
     wanted, shown = wanted_pieces(facts), shown_pieces(facts)
     if any(shown.get(line, 0) > (pieces or 0) for line, pieces in wanted.items()):
@@ -44,12 +44,7 @@ def made_twice(facts: Facts) -> dict[str, datetime]:
 def waits_for_no_piece(facts: Facts) -> bool:
     """Whether one piece was ordered, an order of the OMS sent it, and the OMS has another one."""
     is_one_piece = sum(pieces or 0 for pieces in wanted_pieces(facts).values()) == 1
-    return is_one_piece and bool(orders_too_many(facts)) and bool(_sent(_since_put_back(facts)))
-
-
-def _since_put_back(facts: Facts) -> Facts:
-    """These facts with what left since Mirakl put the order back, or with all if it did not."""
-    return around_put_back(facts)[:2][-1]
+    return is_one_piece and bool(orders_too_many(facts)) and bool(_sent(since_put_back(facts)))
 
 
 def _sent(facts: Facts) -> set[int]:

@@ -6,11 +6,17 @@ parcel is one too many.
 """
 
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
+from typing import Final
 
 from statemachine.before_shipment import newest_open
 from statemachine.commands import CommandKind
 from statemachine.facts import VOUCHED, Dispatch, Facts
+
+#: How much earlier than our clock Mirakl may date the shipment that our OR24 reports, within the second of the OMS's
+#: report: it may date in whole seconds, and by a clock that is behind. Nobody puts an order back and sends it again in
+#: this time.
+CLOCKS_DIFFER: Final = timedelta(seconds=5)
 
 
 def sent_unasked(facts: Facts, put_back: datetime, each: Sequence[Dispatch]) -> tuple[Dispatch, ...]:

@@ -31,6 +31,7 @@ from statemachine.facts import (
 from statemachine.in_oms import has_left, is_confirmed_by_us, left_at
 from statemachine.occurrences import age_of_kept, is_kept, last_without, of_mark, seen_at
 from statemachine.payloads import what_oms_got
+from statemachine.put_back import CLOCKS_DIFFER
 from statemachine.readings import is_ended_everywhere, last_answer, may_have
 from statemachine.reason_of_order import Attention
 from statemachine.reasons import Reason
@@ -169,7 +170,8 @@ def is_put_back(facts: Facts) -> bool:
     """
     if not (facts.snapshot and facts.snapshot.state == "SHIPPING" and is_confirmed_by_us(facts)):
         return False
-    return EPOCH < facts.shipped_update >= max([left_at(facts, *facts.snapshot.lines), *read_known_at(facts)])
+    left = max([left_at(facts, *facts.snapshot.lines), *read_known_at(facts)])
+    return facts.shipped_update > EPOCH and facts.shipped_update + CLOCKS_DIFFER >= left
 
 
 def left_though_taken_back(facts: Facts, line: Line) -> bool:

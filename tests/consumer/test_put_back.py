@@ -1,5 +1,8 @@
 """An order that Mirakl showed shipped after our OR24, and that somebody puts back to SHIPPING."""
 
+import json
+from collections.abc import Callable
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -92,3 +95,54 @@ def test_what_the_oms_makes_and_sends_again_is_shipped_without_a_person(rig: Rig
         rig.poll(300)
         rig.work()
     assert (rig.attention(), rig.effects().count("shipped")) == ([], 2)
+
+
+def told_within_a_second(rig: Rig, oms_id: int | None = None) -> None:
+    """OR24 follows the OMS's report within the same second, as it usually does."""
+    rig.clock.advance(60.5)
+    oms_id = oms_id or rig.row().facts.parts[0].oms_id
+    body = {"id": oms_id, "external_ref": "1-A", "status": 8, "shipping_tracking": f"T{oms_id}"}
+    rig.take_callback("http://alpha", {}, json.dumps(body).encode())
+    rig.clock.advance(0.2)
+    rig.consume()
+    rig.work()
+
+
+def in_whole_seconds(rig: Rig) -> None:
+    rig.mirakl["alpha"].knobs.update_date_in_whole_seconds = True
+
+
+def two_seconds_behind(rig: Rig) -> None:
+    mirakl = rig.mirakl["alpha"]
+    now = mirakl.now
+    mirakl.now = lambda: now() - timedelta(seconds=2)
+
+
+@pytest.mark.parametrize("dates", [in_whole_seconds, two_seconds_behind])
+def test_dates_of_mirakl_a_little_before_the_report_do_not_ship_it_twice(
+    rig: Rig, dates: Callable[[Rig], None]
+) -> None:
+    dates(rig)
+    told_within_a_second(rig)
+    rig.poll(300)
+    assert rig.state() == "shipped"
+    rig.clock.advance(86_400)
+    put_in_state(rig, "SHIPPING")
+    rig.poll(300)
+    rig.work()
+    assert (rig.attention(), rig.effects().count("shipped")) == (["shipped_before"], 1)
+
+
+def test_an_order_that_is_put_back_and_made_again_twice_asks_for_no_second_parcel(rig: Rig) -> None:
+    told_within_a_second(rig)
+    for oms_id in (8, 9):
+        rig.poll(300)
+        rig.clock.advance(86_400)
+        put_in_state(rig, "SHIPPING")
+        tell(rig, 1, id=oms_id)
+        decide(rig, DecisionKind.RELEASE, "shipped_before")
+        told_within_a_second(rig, oms_id)
+        rig.poll(300)
+        rig.work()
+        rig.poll(300)
+        assert (rig.state(), rig.attention()) == ("shipped", []), "the second parcel is wanted"
