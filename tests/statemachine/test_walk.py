@@ -98,9 +98,9 @@ def forgotten(walk: Walk) -> str:
     is_settled = any(token.startswith(f"{reason}:") for reason in both for token in settled)
     stopped = {token.split(":")[1].split(" ")[0] for token in settled if token.startswith(f"{Reason.LINE_INCIDENT}:")}
     back = [line.id for line in snapshot.lines if line.is_taken_back and line.state != "SHIPPED" and not line.shipped]
-    made = [
-        line for line in back if line not in stopped for got in what_oms_got(walk.facts) if dict(got.items).get(line)
-    ]
+    ended_there = {line for line in back if is_ended_everywhere(walk.facts, line)}  # oms_canceled asked about these
+    still = [line for line in back if line not in stopped | ended_there]
+    made = [line for line in still for got in what_oms_got(walk.facts) if dict(got.items).get(line)]
     if made and walk.state is State.IMPORTED and not (is_settled or any(map(walk.is_told, both))):
         return f"nobody is told to take {made} out of the OMS"
     is_on_shipment = snapshot.state in DEBIT and snapshot.workflow == PAY_ON_SHIPMENT
