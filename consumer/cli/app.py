@@ -20,17 +20,20 @@ from consumer.operations.errors import NotPossible
 EPILOG: Final = """\
 \b
 Examples:
-  orderflow init                              write a first configuration
-  orderflow run --config orderflow.toml       poll, decide, accept, import, ship
-  orderflow orders list --attention           what needs a person
-  orderflow orders explain ORDER              why it is in its state, and what it waits for
+  orderflow init                     write a first configuration
+  orderflow run --config FILE        poll, decide, accept, import, ship
+  orderflow orders list --attention  what needs a person
+  orderflow orders explain ORDER     why it is in its state, what it waits for
 
 \b
 Exit codes:
   0  done
-  1  a bad answer: no such order, a decision that is not possible, a difference found, an audit failed, or you said no;
-     something fails (`doctor`) or stands still (`status`); the schema is not up to date (`migrate --check`)
-  2  the configuration or the use is wrong, or the store does not answer, or a loop of `run` ended by itself
+  1  a bad answer: no such order, a decision that is not possible, a
+     difference found, an audit failed, or you said no; something fails
+     (`doctor`) or stands still (`status`); the schema is not up to date
+     (`migrate --check`)
+  2  the configuration or the use is wrong, or the store does not answer, or
+     a loop of `run` ended by itself
 """
 
 #: What is wrong if the store answers, and where to look, by the cause of the error.

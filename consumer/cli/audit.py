@@ -7,7 +7,7 @@ import typer
 
 from consumer.cli.opening import opened
 from consumer.cli.options import FILE, Config, Json, Limit
-from consumer.cli.output import at_most, print_rows
+from consumer.cli.output import at_most, print_table
 from consumer.cli.spans import instant_of
 from consumer.operations.audit import acts
 
@@ -35,4 +35,4 @@ def audit(
     with opened(context, file) as session:
         begin = instant_of("--since", since, session.clock.now())
         found = acts(session.store, begin, who) if begin else []
-    print_rows(at_most(limit, [asdict(one) for one in found[: limit + 1]]), as_json)
+    print_table(at_most(limit, [asdict(one) for one in found[: limit + 1]]), as_json, ["who", "act", "subject", "why"])

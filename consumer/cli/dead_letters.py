@@ -30,7 +30,7 @@ from consumer.cli.options import (
     Yes,
     group,
 )
-from consumer.cli.output import at_most, print_bytes, print_json, print_pairs, print_rows, text
+from consumer.cli.output import at_most, print_bytes, print_json, print_pairs, print_table, text
 from consumer.operations import dead_letters
 
 commands = group("Dead letters: records that could not be used, as they were received.")
@@ -57,7 +57,7 @@ def dead_letters_list(
         found = dead_letter_rows.newest(session.store, limit + 1, reason=of_reason, source=of_source)
     content = ("record_key", "headers")
     rows = [{name: value for name, value in _shown(each).items() if name not in content} for each in found]
-    print_rows(at_most(limit, rows), as_json)
+    print_table(at_most(limit, rows), as_json, ["source", "place", "reason", "detail"])
 
 
 @commands.command("show")

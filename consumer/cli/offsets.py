@@ -8,7 +8,7 @@ import typer
 from adapters.ports import Partition
 from consumer.cli.opening import opened_with_log
 from consumer.cli.options import FILE, Config, Json, Reason, Who, Yes, group
-from consumer.cli.output import BAD_ANSWER, ask, print_rows
+from consumer.cli.output import BAD_ANSWER, ask, print_table
 from consumer.config import Settings
 from consumer.operations import offsets
 from consumer.operations.offsets import ResetPosition
@@ -30,7 +30,7 @@ def offsets_list(context: typer.Context, file: Config = FILE, as_json: Json = Fa
     with opened_with_log(context, file) as (session, log):
         topics = _consumed(session.settings)
         found = offsets.partition_statuses(session.store, log, session.group_id, topics)
-    print_rows([asdict(one) for one in found], as_json)
+    print_table([asdict(one) for one in found], as_json)
     if not as_json:
         for mismatch in dict.fromkeys(one.mismatch for one in found if one.mismatch):
             typer.echo(f"{mismatch}: {mismatch.meaning}")

@@ -19,7 +19,17 @@ from consumer import config
 from consumer.cli.at_work import note_no_worker, note_unconfigured
 from consumer.cli.opening import Session, opened, with_config
 from consumer.cli.options import FILE, Config, Json, OfShop, OrderId, Raw
-from consumer.cli.output import cell, fits, print_bytes, print_json, print_narrow, print_pairs, print_rows, text
+from consumer.cli.output import (
+    cell,
+    fits,
+    print_bytes,
+    print_json,
+    print_narrow,
+    print_pairs,
+    print_rows,
+    text,
+    without_empty,
+)
 from consumer.operations.causes import AttentionReason, attention_reasons
 from consumer.operations.changed import changed_values
 from consumer.operations.explain import Explanation
@@ -90,7 +100,7 @@ def orders_show(
     ):
         if rows:
             typer.echo(f"\n{title}")
-            _print_table(_without_empty(rows))
+            _print_table(without_empty(rows))
     if received:
         typer.echo("\nAs received")
         print_bytes(body)
@@ -134,7 +144,7 @@ def print_explanation(session: Session, row: OrderRow, as_json: bool = False) ->
     print_pairs(pairs)
     if changed:
         typer.echo(f"\n{_CHANGED}")
-        print_rows(_without_empty(_shown(changed)))
+        print_rows(without_empty(_shown(changed)))
 
 
 def _of_call(one: AttentionReason) -> str:
@@ -250,12 +260,6 @@ def prefix_of(session: Session, row: OrderRow) -> str:
 
 def _with_config(one: AttentionReason, file: Path) -> AttentionReason:
     return replace(one, cure=with_config(one.cure, file))
-
-
-def _without_empty(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """The rows without the columns in which no row has a value."""
-    filled = [name for name in rows[0] if any(row[name] not in (None, "", ()) for row in rows)]
-    return [{name: row[name] for name in filled} for row in rows]
 
 
 def _call(command: CommandRow, facts: Facts) -> dict[str, Any]:

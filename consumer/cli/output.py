@@ -35,7 +35,7 @@ def fail(text: str, code: int) -> NoReturn:
 
 def note(text: str) -> None:
     """Print a line for the person on standard error."""
-    typer.echo(printable(text), err=True)
+    typer.echo(folded(printable(text)), err=True)
 
 
 def ask(question: str, yes: bool) -> None:
@@ -136,6 +136,46 @@ def print_narrow(rows: Sequence[Mapping[str, Any]], unnamed: Sequence[str]) -> N
     print_rows(shown)
 
 
+def print_table(rows: list[dict[str, Any]], as_json: bool = False, unnamed: Sequence[str] = ()) -> None:
+    """Print rows as `print_rows` does. On a terminal that is too narrow for their table: without columns that are empty
+    or, if it is still too narrow, each row as a text behind its first value (`print_narrow`)."""
+    if as_json or fits(rows):
+        print_rows(rows, as_json)
+        return
+    filled = without_empty(rows)
+    if fits(filled):
+        print_rows(filled)
+        return
+    print_narrow(filled, unnamed)
+
+
+def without_empty(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The rows without the columns in which no row has a value."""
+    filled = [name for name in rows[0] if any(row[name] not in (None, "", (), []) for row in rows)] if rows else []
+    return [{name: row[name] for name in filled} for row in rows]
+
+
+def folded(text: str, first: str = "") -> str:
+    """A text behind `first`, as a terminal shows it: folded between words, and each further line begins below the
+    text. A command in backquotes is never folded, so that it can be pasted. Output that is no terminal stays as it is.
+    """
+    if not is_terminal():
+        return f"{first}{text}".rstrip()
+    columns = shutil.get_terminal_size().columns
+    whole = re.sub(r"`[^`]*`", lambda found: found[0].replace(" ", _NO_FOLD), text)
+    lines = TextWrapper(max(columns - len(first), MOST_FOLDED), break_on_hyphens=False, break_long_words=False).wrap(
+        whole
+    ) or [""]
+    below = f"\n{' ' * len(first)}"
+    return f"{first}{below.join(lines)}".replace(_NO_FOLD, " ").rstrip()
+
+
+#: Stands for a space of a command while its text is folded. `printable` lets no text have it.
+_NO_FOLD: Final = "\0"
+#: A text is folded to no fewer columns than this, however narrow the terminal is.
+MOST_FOLDED: Final = 30
+
+
 def _folded(value: str, width: int) -> list[str]:
     return [value] if len(value) <= width else _Folding(width, break_on_hyphens=False).wrap(value)
 
@@ -194,7 +234,7 @@ def print_pairs(pairs: Mapping[str, Any]) -> None:
     """Print a line for each name and its value."""
     width = max(len(name) for name in pairs)
     for name, value in pairs.items():
-        typer.echo(f"{name.replace('_', ' ').ljust(width)}  {cell(value)}".rstrip())
+        typer.echo(folded(cell(value), f"{name.replace('_', ' ').ljust(width)}  "))
 
 
 def cell(value: Any) -> str:

@@ -12,7 +12,7 @@ from consumer.account_compare import Finding
 from consumer.cli import shop_account, shop_documents
 from consumer.cli.opening import Session, opened
 from consumer.cli.options import FILE, Config, Json, Only, Reason, ShopName, Who, Yes, group
-from consumer.cli.output import BAD_ANSWER, ask, cell, fail, note, print_json, print_pairs, print_rows
+from consumer.cli.output import BAD_ANSWER, ask, cell, fail, note, print_json, print_pairs, print_rows, print_table
 from consumer.operations import shops
 from consumer.operations.errors import NotPossible
 from consumer.operations.pauses import Pause, read_pauses
@@ -38,7 +38,9 @@ def shops_list(context: typer.Context, file: Config = FILE, as_json: Json = Fals
         asdict(row) | {"pauses": [asdict(one) if as_json else str(one) for one in pauses.get(row.name, ())]}
         for row in rows
     ]
-    print_rows(shown if as_json else [one | {"pauses": "; ".join(one["pauses"])} for one in shown], as_json)
+    print_table(
+        shown if as_json else [one | {"pauses": "; ".join(one["pauses"])} for one in shown], as_json, ["endpoint"]
+    )
 
 
 @commands.command("check")

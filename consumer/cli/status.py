@@ -1,5 +1,6 @@
 """`orderflow status`: what goes on now, on one screen."""
 
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from datetime import datetime
@@ -9,7 +10,7 @@ import typer
 from adapters.store.counts import Waiting
 from consumer.cli.opening import opened_with_log
 from consumer.cli.options import FILE, Config, Json
-from consumer.cli.output import BAD_ANSWER, cell, print_json, span
+from consumer.cli.output import BAD_ANSWER, cell, folded, print_json, span
 from consumer.config_types import place
 from consumer.operations.status import ShopStatus, Status
 
@@ -36,7 +37,8 @@ def status(context: typer.Context, file: Config = FILE, as_json: Json = False) -
         print_json(asdict(found))
     else:
         for line in _lines(found, place(settings.web.host, settings.web.port)):
-            typer.echo(cell(line).rstrip())
+            name = re.match(r" *\S+(?: \S+)?  +", shown := cell(line))
+            typer.echo(folded(shown[name.end() :], name[0]) if name else shown.rstrip())
     if found.still:
         raise typer.Exit(BAD_ANSWER)
 

@@ -30,7 +30,7 @@ _CURE_OF_CANCELED_BY_BOTH: Final = (
 
 #: The same if it is not known how many pieces Mirakl took back.
 _CURE_OF_CANCELED_AND_UNKNOWN: Final = (
-    "Mirakl canceled or refunded a part too, and does not say how many pieces: ask the operator. If the OMS canceled "
+    "Mirakl took back a part too, and its amounts do not tell how many pieces: ask the operator. If the OMS canceled "
     "no more, refund nothing more and have nothing made again. If it canceled more, cancel or refund only the "
     "difference in Mirakl's portal, or have it made again. Then `orders settle ORDER --reason WHY`."
 )
@@ -97,8 +97,8 @@ _CURE_OF_PART_ENDED_IN_OMS: Final = (
 
 #: The same if it is not known how many pieces Mirakl took back.
 _CURE_OF_UNKNOWN_ENDED_IN_OMS: Final = (
-    "The OMS canceled pieces of it already (`cause`), and Mirakl does not say how many it took back. Ask the operator, "
-    "and take out only the difference before it is made. Then `orders settle ORDER --reason WHY`."
+    "The OMS canceled pieces of it already (`cause`), and Mirakl's amounts do not tell how many it took back: ask the "
+    "operator, and take out only the difference before it is made. Then `orders settle ORDER --reason WHY`."
 )
 
 #: The cures of this module.

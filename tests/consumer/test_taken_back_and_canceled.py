@@ -210,7 +210,7 @@ def test_an_unknown_number_of_pieces_is_compared_by_a_person_and_settled_once(ri
     oms_cancels(rig, L1=2)
     (one,) = cures(rig).values()
     assert one.reason == "oms_canceled"
-    assert one.cure.startswith("Mirakl canceled or refunded a part too, and does not say how many pieces: ask the ")
+    assert one.cure.startswith("Mirakl took back a part too, and its amounts do not tell how many pieces: ask the ")
     decide(rig, DecisionKind.SETTLE)
     assert rig.attention() == []
     rest_leaves(rig)

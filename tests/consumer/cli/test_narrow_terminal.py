@@ -1,15 +1,21 @@
 """On a terminal of 80 columns the list and the page of an order can be read."""
 
 import re
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
 
 import pytest
+import typer
 
 from consumer.cli import output
+from consumer.cli.app import app
 from statemachine.events import Trigger
-from statemachine.facts import Facts, Trouble
-from tests.consumer.cli.runner import output_of
+from statemachine.facts import Facts, Trouble, Withdrawn
+from tests.consumer.cli.runner import add_dead_letter, output_of, run
+from tests.consumer.cli.seller import Seller
 from tests.consumer.operations.desk import Desk
-from tests.statemachine.lives import at, event
+from tests.statemachine.lives import LINES, at, event
 
 ROW = {
     "shop": "alpha",
@@ -71,3 +77,78 @@ def test_each_event_of_an_order_begins_with_its_whole_time(desk: Desk, monkeypat
     assert timeline[1] == "2026-03-01 00:00:00  Mirakl shows WAITING_ACCEPTANCE; new -> waiting_acceptance;"
     starts = [line for line in timeline[1:] if not line.startswith(" ")]
     assert all(re.match(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d  \S", line) for line in starts if line)
+
+
+# -- Every command ---------------------------------------------------------------------------------------------------
+
+COMMANDS = [
+    *("orders list --attention", "orders list", "orders show O-1", "orders explain O-1", "status", "shops list"),
+    *("dead-letters list", "offsets list", "audit"),
+]
+
+
+def words(text: str) -> set[str]:
+    return {word.strip(";,") for word in text.split()}
+
+
+def may_be_shown(piped: str) -> set[str]:
+    """The words of this output, and the parts of its names: a name is folded behind an underscore, or has spaces."""
+    parts = [part for word in words(piped) for part in word.split("_")]
+    return {*words(piped), *parts, *(f"{part}_" for part in parts)}
+
+
+def is_narrow(line: str) -> bool:
+    """Whether the line fits, or is a command that a person pastes."""
+    return len(line) <= 80 or line.strip().strip("`.").startswith("orderflow ")
+
+
+@pytest.fixture
+def busy(desk: Desk) -> Desk:
+    """An order with several reasons, a pause, a dead letter and a decision."""
+    desk.shows("SHIPPING", lines=(replace(LINES[0], withdrawn=Withdrawn.PART), replace(LINES[1], quantity=None)))
+    run("shops", "pause", "alpha", "--reason", "the OMS is moved to another place this week", "--yes")
+    run("orders", "hold", "O-1", "--reason", "the customer called and wants another colour", "--yes")
+    add_dead_letter(desk, b"{}", reason="missing_field")
+    return desk
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_no_command_prints_a_line_that_is_too_long_or_cuts_a_word(
+    busy: Desk, monkeypatch: pytest.MonkeyPatch, command: str
+) -> None:
+    piped = run(*command.split()).stdout
+    monkeypatch.setattr("consumer.cli.output.is_terminal", lambda: True)
+    shown = run(*command.split()).stdout
+    assert [line for line in shown.splitlines() if not is_narrow(line)] == []
+    assert words(shown) - may_be_shown(piped) == set()
+
+
+def test_a_check_of_a_shop_fits_too(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    seller = Seller("check")
+    seller.mirakl.account.fields["shop_state"] = "CLOSE"
+    piped = seller.run("alpha").stdout
+    assert "shop_state" in piped
+    monkeypatch.setattr("consumer.cli.output.is_terminal", lambda: True)
+    shown = seller.run("alpha").stdout
+    assert [line for line in shown.splitlines() if not is_narrow(line)] == []
+    assert words(shown) - may_be_shown(piped) == set()
+
+
+def commands_of(command: Any, *names: str) -> Iterator[tuple[str, ...]]:
+    yield names
+    for name, one in getattr(command, "commands", {}).items():
+        yield from commands_of(one, *names, name)
+
+
+def test_the_help_of_each_command_fits() -> None:
+    found = list(commands_of(typer.main.get_command(app)))
+    assert len(found) > 40
+    for names in found:
+        shown = output_of(*names, "--help").splitlines()
+        assert [line for line in shown if not is_narrow(line)] == [], names
+
+
+def test_a_command_in_a_cure_stays_whole(busy: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("consumer.cli.output.is_terminal", lambda: True)
+    shown = output_of("orders", "explain", "O-1")
+    assert "`orderflow orders release O-1 --shop alpha --only partly_withdrawn --reason WHY`" in shown
