@@ -4,7 +4,7 @@ The only time that the rules read is `Facts.clock`, so the same facts always giv
 instant at which the plan changes. When that instant has passed, an event of the clock sets `Facts.clock`.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
@@ -13,7 +13,8 @@ from typing import Final
 from statemachine import troubles
 from statemachine.asked_once import asked_once
 from statemachine.commands import CommandKind, Policy
-from statemachine.facts import DEBIT, EPOCH, PAY_ON_DELIVERY, PAY_ON_DUE_DATE, DecisionKind, Facts, Snapshot
+from statemachine.facts import DEBIT, EPOCH, PAY_ON_DELIVERY, PAY_ON_DUE_DATE, DecisionKind, Facts, Line, Snapshot
+from statemachine.in_oms import is_sent_by_others
 from statemachine.occurrences import PAYMENT, last_without
 from statemachine.readings import all_sent, is_canceled_by_oms, is_pending, last_answer
 from statemachine.reason_of_order import Attention
@@ -109,7 +110,8 @@ def _found(facts: Facts, policy: Policy) -> Iterator[Deadline]:
         accepted_at = snapshot.accepted_at if snapshot.accepted_at <= snapshot.read_at else EPOCH  # not in the future
         since = max(created_at, accepted_at, before.read_at if before else EPOCH)
         yield from _before(Reason.PAYMENT_LATE, since, _after(since, policy.payment_within), _NO_MARGIN)
-    if snapshot.state == "SHIPPING" and not is_pending(facts, last_answer(facts, CommandKind.CONFIRM)):
+    is_told = is_pending(facts, last_answer(facts, CommandKind.CONFIRM))
+    if snapshot.state == "SHIPPING" and not is_told and _is_ours_to_send(facts, policy, snapshot.lines):
         # Every order needs this deadline, also if Mirakl names none: if a person settled that the OMS canceled the
         # order, the order waits for nothing else.
         ship_by = snapshot.ship_by if snapshot.ship_by > EPOCH else _after(created_at, policy.ship_within)
@@ -117,6 +119,15 @@ def _found(facts: Facts, policy: Policy) -> Iterator[Deadline]:
         if is_left_to_nobody(facts):  # half of the time is left to make the goods after all
             margin = max(margin, (ship_by - created_at) / 2)
         yield from _before(Reason.SHIPPING_DUE, created_at, ship_by, margin)
+
+
+def _is_ours_to_send(facts: Facts, policy: Policy, lines: Sequence[Line]) -> bool:
+    """Whether the shop owes the shipment of an order in SHIPPING. It does not if somebody else ships it, for which
+    not_ours_to_ship stands, nor if Mirakl took every line back and nothing has left: then the operator cancels it."""
+    if is_sent_by_others(facts, policy):
+        return False
+    is_taken_back = bool(lines) and all(line.is_taken_back for line in lines)
+    return bool(facts.dispatches) or not is_taken_back
 
 
 def _created_at(facts: Facts, snapshot: Snapshot) -> datetime:

@@ -70,6 +70,13 @@ def may_be_in_oms(facts: Facts) -> bool:
     return tried and (not refusals or any(no.maybe_there for no in refusals))
 
 
+def was_handed_over(facts: Facts) -> bool:
+    """Whether the OMS has the order, or an import that was sent may have brought it there. A claim alone sends nothing:
+    the worker stores what an import carries just before it sends it, and sends none that waits for the customer's
+    messages or is not needed any more."""
+    return import_known(facts) or bool(possible_imports(facts))
+
+
 @asked_once
 def what_oms_got(facts: Facts) -> tuple[Handover, ...]:
     """What a read is compared with, the oldest first: what our imports carry, or else the baseline, if the OMS has the

@@ -17,6 +17,7 @@ from consumer.operations.causes_before_import import code_in_words
 from consumer.operations.causes_of_orders import cause_of_order
 from consumer.operations.cures_of_calls import CURES_OF_CALLS, NOT_ASKED, cure_of_call
 from consumer.operations.cures_of_canceled import CURE_OF_ENDED_IN_OMS, CURES_OF_CANCELED, is_taken_out
+from consumer.operations.cures_of_deadlines import CURES_OF_DEADLINES, cure_of_deadline
 from consumer.operations.cures_of_goods import (
     CURE_OF_MORE_IN_OMS,
     CURE_OF_MORE_LEFT,
@@ -200,6 +201,7 @@ _CURE_OF_QUANTITY_IN_OMS: Final = (
 #: Cures that stand in place of that of the reason.
 CURES_OF_CASES: Final = (
     *CURES_OF_CALLS,
+    *CURES_OF_DEADLINES,
     *CURES_OF_GOODS,
     *CURES_OF_STOPS,
     *CURES_OF_CANCELED,
@@ -222,6 +224,8 @@ def cure(one: Attention, order: OrderRow, policy: Policy | None = None) -> str:
         cure_of = of_call
     elif of_stop := cure_of_stop(one, order, policy):
         cure_of = of_stop
+    elif of_deadline := cure_of_deadline(one, order):
+        cure_of = of_deadline
     elif not is_as_ordered:
         cure_of = CURE_OF_MORE_LEFT
     elif one.reason is Reason.LINES_NOT_IMPORTED and makes_more_than_went(order.facts):

@@ -5,6 +5,7 @@ from datetime import timedelta
 from consumer.operations.cases import Case
 from statemachine.deadlines import is_left_to_nobody
 from statemachine.facts import EPOCH
+from statemachine.payloads import was_handed_over
 
 
 def acceptance_due(case: Case) -> str:
@@ -16,8 +17,12 @@ def acceptance_due(case: Case) -> str:
 def shipping_due(case: Case) -> str:
     named_by_mirakl = case.facts.snapshot is not None and case.facts.snapshot.ship_by > EPOCH
     until = "Mirakl's shipping_deadline" if named_by_mirakl else _since_created(case.policy.ship_within)
-    nobody = "; the OMS canceled all of it, so nobody there makes it" if is_left_to_nobody(case.facts) else ""
-    return f"until {case.one.detail} UTC: {until}{nobody}"
+    where = ""
+    if is_left_to_nobody(case.facts):
+        where = "; the OMS canceled all of it, so nobody there makes it"
+    elif not (case.facts.dispatches or was_handed_over(case.facts)):
+        where = "; the OMS does not have the order"
+    return f"until {case.one.detail} UTC: {until}{where}"
 
 
 def _since_created(within: timedelta) -> str:

@@ -66,6 +66,36 @@ def test_it_runs_while_the_goods_left_and_mirakl_still_waits() -> None:
     assert planned(shipping(), sent(), clock(9 * HOUR))[0] == ["shipping_due:2026-03-01 10:00"]
 
 
+@pytest.mark.parametrize("change", [{"centre": "ELSEWHERE"}, {"can_ship": False}], ids=["centre", "can_shop_ship"])
+def test_it_does_not_run_while_somebody_else_ships_the_order(change: dict[str, object]) -> None:
+    ours = read("SHIPPING", ship_by=START + timedelta(hours=10))
+    foreign = snapshot_event(replace(ours, digest="foreign", **change))  # type: ignore[arg-type]
+    for more in ([], [answered(CommandKind.IMPORT)]):
+        (reason,), wakes_at = planned(foreign, *more, clock(9 * HOUR))
+        assert (reason.partition(":")[0], wakes_at) == ("not_ours_to_ship", None)
+    again = shipping(updated=1)
+    assert planned(foreign, again, clock(9 * HOUR))[0] == ["shipping_due:2026-03-01 10:00"]
+
+
+@pytest.mark.parametrize("withdrawn", [f.Withdrawn.WHOLE, f.Withdrawn.PRICE])
+def test_it_does_not_run_for_an_order_that_mirakl_took_back_unless_goods_of_it_left(withdrawn: f.Withdrawn) -> None:
+    taken_back = shipping(lines=tuple(replace(line, withdrawn=withdrawn) for line in LINES), updated=1)
+    stopped = settled("withdrawn_after_import:", when=2)
+    assert planned(taken_back, answered(CommandKind.IMPORT), clock(9 * HOUR), stopped) == ([], None)
+    left = planned(taken_back, answered(CommandKind.IMPORT), sent(), clock(9 * HOUR))[0]
+    assert "shipping_due:2026-03-01 10:00" in left
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [(), (replace(LINES[0], withdrawn=f.Withdrawn.WHOLE), LINES[1]), (replace(LINES[0], state="INCIDENT_OPEN"),)],
+    ids=["no line", "one line is left", "an incident may be closed"],
+)
+def test_it_runs_while_something_is_or_may_be_to_be_sent(lines: tuple[f.Line, ...]) -> None:
+    found = planned(shipping(lines=lines), clock(9 * HOUR))[0]
+    assert "shipping_due:2026-03-01 10:00" in found
+
+
 def test_a_deadline_that_mirakl_moves_is_told_again_even_if_the_first_was_settled() -> None:
     settled_at_9 = settled("shipping_due:2026-03-01 10:00", when=9 * HOUR)
     assert planned(shipping(), clock(9 * HOUR), settled_at_9) == ([], None)

@@ -408,7 +408,8 @@ RESTS_ON: list[tuple[str, Callable[[Desk], object], str]] = [
     (
         "shipping_due",
         lambda d: (d.shows("SHIPPING"), d.apply(clock())),
-        "until 2026-03-15 00:00 UTC: 336 hours after the order, because Mirakl names no deadline",
+        "until 2026-03-15 00:00 UTC: 336 hours after the order, because Mirakl names no deadline; the OMS does not "
+        "have the order",
     ),
     (
         "payment_late",
