@@ -8,10 +8,18 @@ from statemachine.ids_in_text import named_in
 from statemachine.in_oms import is_confirmed_by_us, is_shown_shipped
 from statemachine.left_twice import left_twice, more_left_than_went
 from statemachine.made_twice import made_twice
-from statemachine.payloads import import_known, may_be_in_oms, most_handed_over, our_payloads, what_oms_got
+from statemachine.payloads import (
+    import_known,
+    may_be_in_oms,
+    most_handed_over,
+    our_payloads,
+    was_handed_over,
+    what_oms_got,
+)
 from statemachine.readings import (
     alive_parts,
     is_canceled_by_oms,
+    is_ended_everywhere,
     is_vouched,
     lines_left_out,
     ordered_pieces,
@@ -42,7 +50,8 @@ def _are_made(one: Attention, facts: Facts) -> bool:
     `sent_before_shipping`: whether Mirakl waits for the money again; of `quantity_exceeds_order`: whether it took the
     pieces back that left, or one piece is known to have left in two orders of the OMS, or two of them make it; of
     `lines_not_imported`: whether the OMS makes or sent more than the import handed over. Then goods have to be stopped.
-    Also of `lines_not_imported`: whether a person said that the goods left, and the OMS may still make them.
+    Also of `lines_not_imported`: whether a person said that the goods left, and the OMS may still make them. Of
+    `not_ours_to_ship`: whether goods left, or an import was sent and the OMS did not cancel all of it.
     """
     if one.reason is Reason.FOREIGN_TRACKING:
         return shipped_by_somebody_else(facts)
@@ -55,7 +64,9 @@ def _are_made(one: Attention, facts: Facts) -> bool:
         return is_unpaid_again(facts)
     if lines := lines_named_in(one, facts):
         return may_be_in_oms(facts) and any(may_have_line(facts, line) for line in lines)
-    return may_be_in_oms(facts) or bool(facts.dispatches)
+    is_stopped = is_canceled_as_a_whole(facts) or not was_handed_over(facts)
+    in_oms = may_be_in_oms(facts) and not (one.reason is Reason.NOT_OURS_TO_SHIP and is_stopped)
+    return in_oms or bool(facts.dispatches)
 
 
 def makes_more_than_went(facts: Facts) -> bool:
@@ -78,6 +89,12 @@ def _still_held(facts: Facts, oms_id: int, line_id: str, pieces: int) -> int:
     cancellations count once: the second may be a repeat of the report."""
     equal = {one.items for one in facts.cancellations if one.oms_id == oms_id}
     return max(0, pieces - sum(n for items in equal for line, n in items if line == line_id))
+
+
+def is_canceled_as_a_whole(facts: Facts) -> bool:
+    """Whether the OMS canceled each of its orders, or each line in all of them, so that nothing is to be stopped."""
+    lines = (*(facts.snapshot.lines if facts.snapshot else ()), *lines_left_out(facts))
+    return is_canceled_by_oms(facts) or (bool(lines) and all(is_ended_everywhere(facts, line.id) for line in lines))
 
 
 def _is_made_though_vouched(facts: Facts) -> bool:

@@ -13,11 +13,18 @@ from statemachine.missing import not_found_since_read
 from statemachine.readings import is_canceled_by_oms
 from statemachine.reason_of_order import Attention
 from statemachine.reasons import Reason
+from statemachine.urgency_of_order import is_canceled_as_a_whole
 
 #: What to do about what the OMS canceled of an order that somebody else ships.
 _CURE_OF_CANCELED_OF_OTHERS: Final = (
     "Mirakl shows that somebody else ships this order, so nothing is missing: refund nothing and have nothing made "
     "again. `orders settle ORDER --reason WHY`. If Mirakl gives the order back to the shop, go_on_in_oms asks."
+)
+
+#: What to do about an order that somebody else ships, and that the OMS canceled as a whole.
+_CURE_OF_OTHERS_AND_CANCELED: Final = (
+    "The OMS canceled all of it, so nothing is to be stopped there, and nobody here has to do anything more. The "
+    "reason clears when Mirakl shows the order shipped, or that the shop ships it: then another reason asks what to do."
 )
 
 #: What to do about an order that the OMS holds, and that the customer has not paid.
@@ -65,6 +72,7 @@ _OF_THE_REST: Final = "If somebody only stopped the rest there, let that go on. 
 #: The cures of this module.
 CURES_OF_STOPS: Final = (
     _CURE_OF_CANCELED_OF_OTHERS,
+    _CURE_OF_OTHERS_AND_CANCELED,
     _CURE_OF_HELD_AND_UNPAID,
     _CURE_OF_HELD_OF_OTHERS,
     _CURE_OF_HELD_AND_GONE,
@@ -80,6 +88,8 @@ def cure_of_stop(one: Attention, order: OrderRow, policy: Policy | None) -> str:
     match one.reason:
         case Reason.OMS_CANCELED if of_others:
             return _CURE_OF_CANCELED_OF_OTHERS
+        case Reason.NOT_OURS_TO_SHIP if is_canceled_as_a_whole(order.facts):
+            return _CURE_OF_OTHERS_AND_CANCELED
         case Reason.OMS_ON_HOLD:
             return _cure_of_hold(order.facts, is_of_others=of_others)
         case Reason.GO_ON_IN_OMS:
