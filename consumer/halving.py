@@ -10,7 +10,7 @@ Item = TypeVar("Item")
 Outcome = TypeVar("Outcome")
 
 #: After so many tries of one batch that waited for a lock, what waits is not halved any more: each try takes
-#: SHARED_LOCK_SECONDS. One locked order in 256 needs nine.
+#: SHARED_LOCK_SECONDS. One locked order in 128 needs eight.
 MOST_WAITS: Final = 12
 
 

@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import cache
 
 import sqlalchemy as sa
 
@@ -38,14 +39,12 @@ def take(
     """
     if not windows:
         return calls, None
-    c = s.budgets.c
     new = [
         dict(account=account, span=one.name, ends_at=now + one.length, used=0)
         for one in sorted(windows, key=lambda one: one.name)
     ]
     bulk.insert_rows(tx, s.budgets, new, bulk.do_nothing)
-    locked = sa.select(c.span, c.ends_at, c.used).where(c.account == account).order_by(c.span).with_for_update()
-    stored = {row.span: row for row in tx.execute(locked)}
+    stored = {row.span: row for row in tx.execute(_locked(), {"of": account})}
     used, ends = {}, {}
     for one in windows:
         row = stored[one.name]
@@ -55,9 +54,8 @@ def take(
     counted = min(calls, *left.values())
     if counted:
         for one in windows:
-            mine = (c.account == account, c.span == one.name)
             values = dict(used=used[one.name] + counted, ends_at=ends[one.name])
-            tx.execute(sa.update(s.budgets).where(*mine).values(**values))
+            tx.execute(_counted(), {"of": account, "window": one.name, **values})
     if counted == calls:
         return counted, None
     return counted, max(ends[name] for name, number in left.items() if number == counted)
@@ -65,13 +63,37 @@ def take(
 
 def spent_until(tx: Transaction, account: str, windows: Sequence[BudgetWindow], now: datetime) -> datetime | None:
     """Return when the account may be called again; None if every window has a call left. Counts nothing."""
-    c = s.budgets.c
     if not windows:
         return None
     limits = {one.name: one for one in windows}
-    stored = tx.execute(sa.select(c.span, c.ends_at, c.used).where(c.account == account, c.span.in_(limits)))
+    stored = tx.execute(_present(), {"of": account, "windows": list(limits)})
     present = [row for row in stored if not _is_over(limits[row.span], row.ends_at, now)]
     return max((row.ends_at for row in present if row.used >= limits[row.span].calls), default=None)
+
+
+# These statements are built once: each claim and last look of an import executes them.
+
+
+@cache
+def _present() -> sa.Select[tuple[str, datetime, int]]:
+    c = s.budgets.c
+    return sa.select(c.span, c.ends_at, c.used).where(
+        c.account == sa.bindparam("of"), c.span.in_(sa.bindparam("windows", expanding=True))
+    )
+
+
+@cache
+def _locked() -> sa.Select[tuple[str, datetime, int]]:
+    c = s.budgets.c
+    every = sa.select(c.span, c.ends_at, c.used).where(c.account == sa.bindparam("of"))
+    return every.order_by(c.span).with_for_update()
+
+
+@cache
+def _counted() -> sa.Update:
+    c = s.budgets.c
+    mine = (c.account == sa.bindparam("of"), c.span == sa.bindparam("window"))
+    return sa.update(s.budgets).where(*mine).values(used=sa.bindparam("used"), ends_at=sa.bindparam("ends_at"))
 
 
 def _is_over(window: BudgetWindow, ends_at: datetime, now: datetime) -> bool:
