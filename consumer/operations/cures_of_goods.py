@@ -275,14 +275,17 @@ def _is_sent_by_oms(facts: Facts, line: Line) -> bool:
 
 def with_what_is_to_arrive(cure: str, one: Attention, facts: Facts) -> str:
     """The cure of goods that left. If their parcel perhaps holds others that are to arrive, it names these, and does
-    not say to stop the parcel without having them sent again."""
+    not say to stop the parcel without having them sent again. A line with an incident is not to arrive, also if our
+    OR24 marked it shipped since."""
     lines = lines_named_in(one, facts)
-    wanted = to_arrive_with(lines, facts) if one.reason in _COME_BACK else []
+    of_incident = one.reason is Reason.LINE_INCIDENT
+    in_part = [] if of_incident else [line for line in lines if _is_to_arrive(line)]
+    wanted = [*_left_of(in_part, facts), *_others_with(lines, facts)] if one.reason in _COME_BACK else []
     if not wanted or _STOP_THE_PARCEL not in cure:
         return cure
-    is_counted = one.reason is Reason.QUANTITY_EXCEEDS_ORDER or not any(map(_is_to_arrive, lines))
+    is_counted = one.reason is Reason.QUANTITY_EXCEEDS_ORDER or not in_part
     count = "" if is_counted else "Ask the OMS how many pieces left: if no more than these, nothing has to come back. "
-    back = ", ".join(f"what is too much of {named(one)}" if _is_to_arrive(one) else named(one) for one in lines)
+    back = ", ".join(f"what is too much of {named(one)}" if one in in_part else named(one) for one in lines)
     instead = (
         f"What is to arrive is perhaps in the same parcel: {', '.join(wanted)}. {count}Arrange the return of {back} "
         f"only, or stop the parcel and have {', '.join(wanted)} sent again"
@@ -290,21 +293,15 @@ def with_what_is_to_arrive(cure: str, one: Attention, facts: Facts) -> str:
     return cure.replace(_STOP_THE_PARCEL, instead)
 
 
-def to_arrive_with(lines: Sequence[Line], facts: Facts) -> list[str]:
-    """What is to arrive and perhaps left in one parcel with these lines: what is left of them, and other lines."""
-    return [*_left_of(lines, facts), *_others_with(lines, facts)]
-
-
 def others_to_arrive_with(lines: Sequence[Line], facts: Facts) -> list[str]:
-    """The same without these lines themselves."""
+    """What is to arrive and perhaps left in one parcel with these lines, without these lines themselves."""
     return list(_others_with(lines, facts))
 
 
 def _left_of(lines: Sequence[Line], facts: Facts) -> Iterator[str]:
     for line in lines:
-        if _is_to_arrive(line):
-            is_part = line.withdrawn is Withdrawn.PART
-            yield f"the rest of {named(line)}" if is_part else _in_pieces(line, facts)
+        is_part = line.withdrawn is Withdrawn.PART
+        yield f"the rest of {named(line)}" if is_part else _in_pieces(line, facts)
 
 
 def _others_with(lines: Sequence[Line], facts: Facts) -> Iterator[str]:

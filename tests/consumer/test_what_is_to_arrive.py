@@ -153,3 +153,16 @@ def test_lines_that_the_oms_sent_too_are_not_stopped_together_with_others(rig: R
     )
     assert "arrange the return of these lines from the second, because it may hold others" in cure
     assert f"but not that of what is to arrive and is perhaps in it: 1 of 1-A-2 ({MUG})" in question(rig, ELSEWHERE)
+
+
+def test_a_line_with_an_incident_is_not_to_arrive_after_our_or24_marked_it_shipped(rig: Rig) -> None:
+    rig.imported(lines=2)
+    changes.set_line(rig.mirakl["alpha"], "1-A", "1-A-1", order_line_state="INCIDENT_OPEN")
+    rig.poll(60)
+    tell(rig, 8)
+    rig.poll(600)
+    assert rig.state() == "shipped"
+    assert (
+        f"What is to arrive is perhaps in the same parcel: 1 of 1-A-2 ({MUG}). Arrange the return of 1-A-1 ({MUG}) "
+        f"only, or stop the parcel and have 1 of 1-A-2 ({MUG}) sent again"
+    ) in reason(rig, "line_incident").cure
