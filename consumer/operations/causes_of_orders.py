@@ -148,10 +148,10 @@ def _oms_canceled(case: Case) -> str:
     oms_id, *pieces = map(read, entries(canceled))
     skus = {line.id: named(line) for line in shown_lines(case.facts)}
     lines = [(skus.get(line, line), n) for line, _, n in (text.rpartition("*") for text in pieces)]
-    what = ", ".join(f"{n} of {line}" for line, n in lines) or "all of it"
     when = f", reported at {at} UTC" if at else ""
     if not oms_id.isdecimal():
         return ""
+    what = ", ".join(f"{n} of {line}" for line, n in lines) or _all_of(case.facts, int(oms_id))
     alive = [one for one in sorted(alive_parts(case.facts)) if one != int(oms_id)]
     others = [f"not canceled: {_with_newest(case.facts, one)}" for one in alive]
     shown = [
@@ -160,6 +160,16 @@ def _oms_canceled(case: Case) -> str:
         if is_out(case.facts, line)
     ]
     return joined((f"{oms_order(case.facts, int(oms_id))}: {what}{when}", *others, *shown))
+
+
+def _all_of(facts: Facts, oms_id: int) -> str:
+    """That the OMS canceled all of one of its orders. If only some lines of the order are in it: with these."""
+    shown, held = shown_lines(facts), parts_in_oms(facts).get(oms_id, set())
+    mine = [line for line in shown if line.id in held]
+    if len(mine) in (0, len(shown)):
+        return "all of it"
+    pieces = {line: f"{n} of " for one in facts.parts if one.oms_id == oms_id for line, n in one.quantities}
+    return f"all of it, which is {', '.join(pieces.get(line.id, '') + named(line) for line in mine)}"
 
 
 def _beside_cancellation(case: Case, line: Line) -> str:

@@ -42,6 +42,13 @@ _CURE_OF_SOME_MISSING: Final = (
     "WHY`; of what is made again, when it has left."
 )
 
+#: What to do about one of several orders of the OMS that it canceled, while it makes the others.
+_CURE_OF_PART_MISSING: Final = (
+    "Missing is only THESE, and the other order in the OMS goes on. Agree with the people of the OMS: cancel or refund "
+    "only that in Mirakl's portal, or have it made again. `orders settle ORDER --reason WHY` lets the order's calls go "
+    "on: then it is reported shipped as soon as the rest has left. So if that is made again, settle when it has left."
+)
+
 #: What to do about lines that the OMS canceled, and that Mirakl shows refunded, canceled, shipped or in an incident.
 _CURE_OF_NONE_TO_BE_SENT: Final = (
     "Mirakl shows none of these lines to be sent (`cause`), so nothing is missing: refund nothing more and have "
@@ -106,6 +113,7 @@ CURES_OF_CANCELED: Final = (
     _CURE_OF_CANCELED_BY_BOTH,
     _CURE_OF_CANCELED_AND_UNKNOWN,
     _CURE_OF_SOME_MISSING,
+    _CURE_OF_PART_MISSING,
     _CURE_OF_NONE_TO_BE_SENT,
     _CURE_OF_CANCELED_AND_SHIPPED,
     _CURE_OF_CANCELED_BESIDE_ANOTHER,
@@ -129,10 +137,12 @@ def cure_of_canceled(one: Attention, facts: Facts) -> str:
     is_made_by_another = alive_parts(facts) and not missing and not canceled_and_to_be_sent(facts)
     if is_made_by_another and not names_pieces(one) and len(out) < len(lines):
         return _CURE_OF_CANCELED_BESIDE_ANOTHER
+    these = ", ".join(f"{missing[line.id]} of {named(line)}" for line in lines if line.id in missing)
+    is_known = None not in missing.values()
     if out and missing:
-        these = ", ".join(f"{missing[line.id]} of {named(line)}" for line in lines if line.id in missing)
-        is_known = None not in missing.values()
         return _CURE_OF_SOME_MISSING.replace(_THESE, these) if is_known else _CURE_OF_CANCELED_AND_UNKNOWN
+    if missing and is_known and not names_pieces(one) and alive_parts(facts):
+        return _CURE_OF_PART_MISSING.replace(_THESE, these)
     is_by_mirakl = all(_is_taken_back(facts, line) for line in out)
     of_all = _CURE_OF_CANCELED_BY_BOTH if is_by_mirakl else _CURE_OF_NONE_TO_BE_SENT
     return of_all if out else ""

@@ -117,3 +117,16 @@ def test_a_stopped_line_of_an_order_with_another_may_not_be_what_left(tmp_path: 
     tell(rig, 8, shipping_tracking="T7")
     poll(rig)
     assert (rig.state(), rig.attention()) == ("shipped", [])
+
+
+def test_one_canceled_order_of_two_names_the_lines_that_are_missing(rig: Rig) -> None:
+    tell(rig, 128, id=8)
+    found = operations.explanation(rig.store, rig.row(), rig.policies["alpha"], rig.clock.now()).attention
+    cause = next(one.cause for one in found if one.reason == "oms_canceled")
+    assert cause.startswith("OMS order 8 (0008): all of it, which is 1 of 1-A-2 (MUG-11OZ-WHT), reported at 2026-")
+    assert cure(rig, "oms_canceled").startswith(
+        "Missing is only 1 of 1-A-2 (MUG-11OZ-WHT), and the other order in the OMS goes on. Agree with the people of "
+        "the OMS: cancel or refund only that in Mirakl's portal, or have it made again."
+    )
+    tell(rig, 128, id=7)
+    assert "goes on" not in cure(rig, "oms_canceled").partition("settle")[0], "both are canceled"
