@@ -135,6 +135,12 @@ def is_asked_as_canceled(facts: Facts, line: Line) -> bool:
     return not all(settles) or (bool(line.withdrawn_at) and max(line.withdrawn_at) <= known_at)
 
 
+def is_asked_as_owed(facts: Facts, line: Line) -> bool:
+    """Whether `oms_canceled` asks or asked a person what becomes of the line, which the OMS canceled."""
+    mine = [one for one in _once(facts) if line.id in _named_lines(facts, one)]
+    return any(line.id in _canceled_lines(facts, one)[0] or _settles_of(facts, one) for one in mine)
+
+
 def _is_rest(facts: Facts, line: Line) -> bool:
     """Whether the parcels hold no more of the line than what is left of the pieces that the OMS canceled."""
     return sent_quantity(facts, line.id) <= most_handed_over(facts, line.id) - _canceled_of(facts, line)

@@ -18,6 +18,7 @@ from statemachine.payloads import import_known, our_payloads, what_oms_got
 from statemachine.readings import (
     alive_parts,
     is_canceled_by_oms,
+    is_ended_everywhere,
     is_sent,
     parts_in_oms,
 )
@@ -117,6 +118,8 @@ def whether_in_oms(facts: Facts, line: Line) -> str:
     got, held = what_oms_got(facts), {one for lines in parts_in_oms(facts).values() for one in lines}
     if is_canceled_by_oms(facts):
         return "the OMS canceled the order"
+    if is_ended_everywhere(facts, line.id):
+        return "the OMS canceled it"
     pieces = [dict(one.items).get(line.id, 0) for one in got]
     if line.id in held or (pieces and all(pieces)):
         return "the OMS has it"

@@ -3,9 +3,9 @@
 from typing import Final
 
 from adapters.store.orders import OrderRow
-from consumer.operations.cases import named, shown_lines
+from consumer.operations.cases import is_marked_by_us, named, shown_lines
 from consumer.operations.outside import money_awaited
-from statemachine.canceled_by_oms import canceled_and_to_be_sent
+from statemachine.canceled_by_oms import canceled_and_to_be_sent, is_asked_as_owed
 from statemachine.commands import Policy
 from statemachine.facts import Facts
 from statemachine.in_oms import is_sent_by_others, is_shown_shipped, is_to_be_sent
@@ -13,7 +13,7 @@ from statemachine.missing import not_found_since_read
 from statemachine.readings import is_canceled_by_oms
 from statemachine.reason_of_order import Attention
 from statemachine.reasons import Reason
-from statemachine.urgency_of_order import is_canceled_as_a_whole
+from statemachine.urgency_of_order import is_canceled_as_a_whole, lines_named_in
 
 #: What to do about what the OMS canceled of an order that somebody else ships.
 _CURE_OF_CANCELED_OF_OTHERS: Final = (
@@ -66,6 +66,13 @@ _CURE_OF_CANCELED_BETWEEN_AND_ASKED: Final = (
     "that go on. Then `orders settle ORDER --reason WHY`."
 )
 
+#: What to do about a line that the OMS canceled, and that Mirakl had taken back and shows to be sent again.
+_CURE_OF_ADDED_AND_CANCELED: Final = (
+    "The OMS canceled this, so oms_canceled asks or asked about the same pieces: it is one event. Ask the OMS whether "
+    "it makes them again already. Have made in all only what Mirakl shows (`cause`), then `orders settle ORDER "
+    "--reason WHY`."
+)
+
 #: What these cures say of lines that the OMS did not cancel, and that are left out if there are none.
 _OF_THE_REST: Final = "If somebody only stopped the rest there, let that go on. "
 
@@ -79,6 +86,7 @@ CURES_OF_STOPS: Final = (
     _CURE_OF_HELD_AND_NOT_OWED,
     _CURE_OF_CANCELED_BETWEEN,
     _CURE_OF_CANCELED_BETWEEN_AND_ASKED,
+    _CURE_OF_ADDED_AND_CANCELED,
 )
 
 
@@ -94,6 +102,10 @@ def cure_of_stop(one: Attention, order: OrderRow, policy: Policy | None) -> str:
             return _cure_of_hold(order.facts, is_of_others=of_others)
         case Reason.GO_ON_IN_OMS:
             return _cure_of_going_on(order)
+        case Reason.LINES_ADDED_AFTER_IMPORT:
+            lines = [line for line in lines_named_in(one, order.facts) if not is_marked_by_us(order.facts, line)]
+            is_asked = any(is_asked_as_owed(order.facts, line) for line in lines)
+            return _CURE_OF_ADDED_AND_CANCELED if is_asked else ""
     return ""
 
 

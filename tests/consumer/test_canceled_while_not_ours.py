@@ -1,4 +1,7 @@
-"""What the OMS canceled while somebody else ships the order, or while Mirakl does not show it, and what comes then."""
+"""What the OMS canceled while nobody here was to send it, and what comes when it is to be sent again.
+
+Somebody else ships it, Mirakl does not show it, a customer complained, or Mirakl took it back.
+"""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -157,3 +160,44 @@ def test_what_the_oms_makes_again_is_not_asked_for_when_the_order_is_shown_again
     gone_and_canceled(rig, "oms_canceled", days=3)
     tell(rig, 1, id=99)
     assert rig.attention() == []
+
+
+# -- A line is not to be sent ------------------------------------------------------------------------------------
+
+
+def test_a_line_with_an_incident_that_the_oms_canceled_is_not_said_to_be_there(rig: Rig) -> None:
+    rig.imported(lines=2)
+    changes.set_line(rig.mirakl["alpha"], "1-A", "1-A-2", order_line_state="INCIDENT_OPEN")
+    rig.poll(60)
+    causes = {one.reason: one.cause for one in explained(rig).attention}
+    assert causes["line_incident"] == "1-A-2 (MUG-11OZ-WHT) is INCIDENT_OPEN, the OMS has it"
+    tell(rig, 4, new_cancellations=LINE_CANCELED)
+    causes = {one.reason: one.cause for one in explained(rig).attention}
+    assert causes["line_incident"] == "1-A-2 (MUG-11OZ-WHT) is INCIDENT_OPEN, the OMS canceled it"
+
+
+def test_a_line_whose_refund_is_rejected_is_made_again_once(rig: Rig) -> None:
+    """It is asked for as canceled by the OMS and as added after the settle: both reasons are about the same piece."""
+    rig.imported(lines=2)
+    changes.refund(rig.mirakl["alpha"], "1-A", "1-A-2")
+    rig.poll(60)
+    tell(rig, 4, new_cancellations=LINE_CANCELED)
+    decide(rig, DecisionKind.SETTLE, "lines_canceled_after_import")
+    changes.set_line(rig.mirakl["alpha"], "1-A", "1-A-2", refunds=[])
+    rig.poll(60)
+    assert sorted(map(str, rig.attention())) == ["lines_added_after_import", "oms_canceled"]
+    once = "oms_canceled asks or asked about the same pieces: it is one event"
+    assert once in cure(rig, "lines_added_after_import")
+    decide(rig, DecisionKind.SETTLE, "oms_canceled")
+    tell(rig, 1, id=99)
+    assert once in cure(rig, "lines_added_after_import"), "the OMS makes it again already"
+
+
+def test_a_line_that_the_oms_did_not_cancel_is_to_be_made_too(rig: Rig) -> None:
+    rig.imported(lines=2)
+    changes.refund(rig.mirakl["alpha"], "1-A", "1-A-2")
+    rig.poll(60)
+    decide(rig, DecisionKind.SETTLE, "lines_canceled_after_import")
+    changes.set_line(rig.mirakl["alpha"], "1-A", "1-A-2", refunds=[])
+    rig.poll(60)
+    assert cure(rig, "lines_added_after_import").startswith("Have the OMS make them too")
