@@ -151,7 +151,7 @@ def _of_order(facts: Facts, policy: Policy, state: State) -> Iterator[Attention]
     if is_asked and not (snapshot.lines and acceptance(facts, policy)):
         yield Attention(Reason.NEEDS_DECISION if snapshot.lines else Reason.NOTHING_TO_ACCEPT)
     yield from _refused_in_vain(facts, policy, state)
-    if state == State.SHIPPING:
+    if state == State.SHIPPING and not is_sent_by_others(facts, policy):  # else nobody here decides on an import
         yield from _before_import(facts, snapshot)
     yield from _unclear_lines(facts, snapshot, state)
     if snapshot.state == "SHIPPING":

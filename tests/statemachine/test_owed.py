@@ -77,6 +77,17 @@ def test_an_order_that_somebody_else_ships_is_not_imported_until_a_read_changes_
     assert kinds(known(foreign, seen("SHIPPING", updated=1))) == [CommandKind.IMPORT]
 
 
+@pytest.mark.parametrize("more", [{"lines": (PARTLY,)}, {"has_address": False}, {"lines": (REFUNDED,)}])
+def test_an_order_that_somebody_else_ships_asks_for_no_decision_on_its_import(more: dict[str, object]) -> None:
+    ours = read("SHIPPING", **more)  # type: ignore[arg-type]
+    foreign = snapshot_event(replace(ours, digest="foreign", centre="ELSEWHERE"))
+    assert planned(known(foreign)) == Planned(State.SHIPPING, attention=(Reason.NOT_OURS_TO_SHIP,))
+    again = planned(known(foreign, seen("SHIPPING", updated=1, **more)))
+    assert again.due == ()
+    assert Reason.NOT_OURS_TO_SHIP not in again.attention
+    assert again.attention
+
+
 def test_a_lowered_quantity_after_the_import_is_told() -> None:
     handed = said(handovers=(f.Handover(at(0), (("L1", 2),)),))
     facts = known(seen("SHIPPING", lines=(Line("L1", "SHIPPING", "MUG", 1),)), spoke(), handed)
