@@ -57,6 +57,20 @@ _CURE_OF_GONE: Final = (
     "operator. If it is gone, `orders handled ORDER --reason WHY` ends the tries."
 )
 
+#: What to do about the answer to an order that another fulfilment centre is to send.
+_CURE_OF_ANSWER_OF_OTHERS: Final = (
+    "Another fulfilment centre is to send this order, and Mirakl refuses our answer to it: its operator answers, and "
+    "nobody here has to decide. Only if the shop is to send it after all, have the centre corrected in Mirakl's "
+    "portal, then "
+)
+
+#: The same by the reason: before an answer, near the deadline, and after Mirakl refused our answer.
+_CURES_OF_OTHERS: Final = {
+    Reason.NEEDS_DECISION: f"{_CURE_OF_ANSWER_OF_OTHERS}`orders accept ORDER --reason WHY`.",
+    Reason.ACCEPTANCE_DUE: f"{_CURE_OF_ANSWER_OF_OTHERS}look at what `orders explain ORDER` says.",
+    Reason.ACCEPT_REJECTED: f"{_CURE_OF_ANSWER_OF_OTHERS}`orders retry ORDER --reason WHY`.",
+}
+
 #: The cures of this module.
 CURES_OF_CALLS: Final = (
     _CURE_OF_IMPORT_GIVEN_UP,
@@ -65,11 +79,18 @@ CURES_OF_CALLS: Final = (
     _CURE_OF_LATE_TRACKING,
     _CURE_OF_NOT_ASKED,
     _CURE_OF_GONE,
+    *_CURES_OF_OTHERS.values(),
 )
 
 
 def cure_of_call(one: Attention, order: OrderRow, policy: Policy | None) -> str:
     """What to do about a call of this order. Empty: the cure of the reason says it, or the reason is about no call."""
+    if one.reason in _CURES_OF_OTHERS and _is_for_others(order.facts, policy):
+        return _CURES_OF_OTHERS[one.reason]
+    return _cure_of_call(one, order, policy)
+
+
+def _cure_of_call(one: Attention, order: OrderRow, policy: Policy | None) -> str:
     facts = order.facts
     match one.reason, one.command:
         case _, CommandKind.TRACK | CommandKind.CONFIRM if policy is not None and is_gone(facts, policy):
@@ -83,6 +104,12 @@ def cure_of_call(one: Attention, order: OrderRow, policy: Policy | None) -> str:
         case Reason.RETRYING, CommandKind.TRACK if order.state is State.SHIPPED:
             return _CURE_OF_LATE_TRACKING
     return ""
+
+
+def _is_for_others(facts: Facts, policy: Policy | None) -> bool:
+    """Whether Mirakl shows a fulfilment centre that is not the shop's. Before SHIPPING `can_shop_ship` is false for
+    every order, so it does not count."""
+    return policy is not None and facts.snapshot is not None and facts.snapshot.centre not in policy.centres
 
 
 def _goes_without_messages(facts: Facts) -> bool:

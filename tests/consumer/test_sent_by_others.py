@@ -87,3 +87,23 @@ def test_an_import_whose_answer_is_lost_may_have_to_be_stopped(rig: Rig) -> None
     lost_then_refused(rig)
     give_to(rig, "ELSEWHERE")
     assert urgency(rig) is Urgency.NOW
+
+
+@pytest.mark.parametrize(
+    ("acceptance", "reason", "then"),
+    [("all", "accept_rejected", "retry"), ("hold", "needs_decision", "accept")],
+)
+def test_the_answer_to_an_order_of_another_centre_is_not_asked_of_anybody_here(
+    tmp_path: Path, acceptance: str, reason: str, then: str
+) -> None:
+    policy = Policy(acceptance)
+    rig = Rig(tmp_path, policies={"alpha": policy})
+    rig.add("1-A")
+    changes.set_centre(rig.mirakl["alpha"], "1-A", "ELSEWHERE")
+    rig.poll()
+    rig.work()
+    rig.poll(600)
+    assert rig.attention() == [reason]
+    (found,) = attention_reasons(rig.row(), (), policy)
+    assert found.cure.startswith("Another fulfilment centre is to send this order, and Mirakl refuses our answer to it")
+    assert found.cure.endswith(f"then `orderflow orders {then} 1-A --shop alpha --reason WHY`.")
