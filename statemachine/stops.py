@@ -32,7 +32,7 @@ from statemachine.in_oms import has_left, is_confirmed_by_us, left_at
 from statemachine.occurrences import age_of_kept, is_kept, last_without, of_mark, seen_at
 from statemachine.payloads import what_oms_got
 from statemachine.put_back import CLOCKS_DIFFER
-from statemachine.readings import is_ended_everywhere, last_answer, may_have
+from statemachine.readings import is_ended_everywhere, is_pending, last_answer, may_have
 from statemachine.reason_of_order import Attention
 from statemachine.reasons import Reason
 from statemachine.settled import is_added_as_shown, is_settled_as_shown, settle_of_line
@@ -171,7 +171,13 @@ def is_put_back(facts: Facts) -> bool:
     if not (facts.snapshot and facts.snapshot.state == "SHIPPING" and is_confirmed_by_us(facts)):
         return False
     left = max([left_at(facts, *facts.snapshot.lines), *read_known_at(facts)])
-    return facts.shipped_update > EPOCH and facts.shipped_update + CLOCKS_DIFFER >= left
+    if not EPOCH < facts.shipped_update < left:
+        return facts.shipped_update > EPOCH
+    # Mirakl may date our OR24 a little before the report. But it may also have debited another parcel just before that:
+    # then it has not applied our OR24 yet, or shows no change since.
+    told = last_answer(facts, CommandKind.CONFIRM)
+    is_changed = told is not None and not is_pending(facts, told) and facts.snapshot.updated_at > told.at
+    return is_changed and facts.shipped_update + CLOCKS_DIFFER >= left
 
 
 def left_though_taken_back(facts: Facts, line: Line) -> bool:

@@ -146,3 +146,21 @@ def test_an_order_that_is_put_back_and_made_again_twice_asks_for_no_second_parce
         rig.work()
         rig.poll(300)
         assert (rig.state(), rig.attention()) == ("shipped", []), "the second parcel is wanted"
+
+
+def test_the_debit_of_another_parcel_just_before_the_report_does_not_hold_our_or24(tmp_path: Path) -> None:
+    """In PAY_ON_SHIPMENT Mirakl debits each parcel, so a debit that was over before our OR24 is no shipment of ours."""
+    rig = Rig(tmp_path)
+    rig.imported(workflow="PAY_ON_SHIPMENT", lines=2)
+    mirakl = rig.mirakl["alpha"]
+    changes.set_line(mirakl, "1-A", "1-A-1", order_line_state="SHIPPED", shipped_date="2026-03-01T10:00:00Z")
+    for state in ("WAITING_DEBIT_PAYMENT", "SHIPPING"):
+        changes.put_in_state(mirakl, "1-A", state)
+        rig.poll()
+    rig.clock.advance(1)
+    body = {"id": rig.row().facts.parts[0].oms_id, "external_ref": "1-A", "status": 8, "shipping_tracking": "T1"}
+    rig.take_callback("http://alpha", {}, json.dumps(body).encode())
+    rig.consume()
+    rig.work()
+    assert rig.effects().count("shipped") == 1
+    assert "shipped_before" not in rig.attention()
