@@ -159,7 +159,7 @@ def _is_owed_again(facts: Facts, line: Line) -> bool:
 
 def _unmarked(line: Line) -> Line:
     """The line as if a report of the whole order, which marks every line shipped, had not marked it."""
-    return replace(line, state="", shipped=False) if line.state in AFTER_SHIPPING else line
+    return replace(line, state="" if line.state in AFTER_SHIPPING else line.state, shipped=False)
 
 
 def _left_though_taken_out(facts: Facts, line: Line, state: State) -> bool:

@@ -265,8 +265,8 @@ def stood_at_shipment(facts: Facts, line: Line, *stops: str) -> bool:
 
 def is_marked_in_incident(facts: Facts, line: Line) -> bool:
     """Whether our OR24, which marks every line shipped, marked this one in an incident, while the OMS has it, and no
-    person settled how much of it is to be sent."""
-    if not is_confirmed_by_us(facts) or line.state not in AFTER_SHIPPING or not facts.stops:
+    person settled how much of it is to be sent. The incident may be closed since."""
+    if not is_confirmed_by_us(facts) or line.state not in (*AFTER_SHIPPING, "INCIDENT_CLOSED") or not facts.stops:
         return False
     is_made = bool(may_have(facts, line.id)) and not (has_left(facts, line) or is_ended_everywhere(facts, line.id))
     return is_made and settle_of_line(facts, EPOCH, line.id) is None and stood_at_shipment(facts, line, INCIDENT)

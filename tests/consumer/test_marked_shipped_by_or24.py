@@ -69,6 +69,9 @@ def test_a_line_with_an_incident_that_nobody_stopped_stays_on_the_list_when_the_
     first_line_ships(rig)
     line_is_to_be_sent_again(rig)
     assert details(rig) == {"line_incident": f"{LINE} INCIDENT_OPEN"}, "the OMS still makes it"
+    changes.set_line(rig.mirakl["alpha"], "1-A", LINE, order_line_state="INCIDENT_CLOSED")
+    rig.poll(60)
+    assert details(rig) == {"line_incident": f"{LINE} INCIDENT_OPEN"}, "and goes on when it is closed"
     tell(rig, 1, new_cancellations=[{"items": [{"external_ref": LINE, "quantity": 1}]}])
     assert "line_incident" not in details(rig), "the OMS canceled it"
 

@@ -37,6 +37,19 @@ def test_the_line_is_taken_out_in_the_oms_though_mirakl_shows_it_shipped(
     assert rig.attention() == []
 
 
+def test_the_line_is_still_taken_out_when_mirakl_has_paid_the_refund(rig: Rig) -> None:
+    """Its state is REFUNDED then, and it keeps the `shipped_date` of the portal."""
+    rig.imported(lines=2)
+    changes.refund(rig.mirakl["alpha"], "1-A", "1-A-2")
+    rig.poll(60)
+    rig.mirakl["alpha"].ship_in_portal("1-A", "P9")
+    rig.poll(60)
+    assert "lines_canceled_after_import" in details(rig)
+    changes.pay_refunds(rig.mirakl["alpha"], "1-A")
+    rig.poll(60)
+    assert "lines_canceled_after_import" in details(rig)
+
+
 def shipped_in_the_portal_too_early(rig: Rig, quantity: int = 1) -> None:
     """A person settles that the OMS's own goods were meant, and that the OMS goes on."""
     rig.imported(lines=2, quantity=quantity)
