@@ -13,6 +13,7 @@ from statemachine.facts import (
     EPOCH,
     MESSAGES,
     MESSAGES_NOT_FOUND,
+    PAY_ON_ACCEPTANCE,
     WITHDRAWN_OF,
     Facts,
     Handover,
@@ -243,7 +244,12 @@ def _is_withdrawn(facts: Facts, line: Line) -> bool:
 
 def _is_marked_with_the_order(facts: Facts, line: Line) -> bool:
     """Whether somebody else reported the whole order shipped, which marks every line: also one that was taken back
-    before, and one that the OMS still has to send, because that was reported too early."""
-    if is_confirmed_by_us(facts) or not is_shown_shipped(facts):
+    before, and one that the OMS still has to send, because that was reported too early.
+
+    Not a line that was marked alone before. Where Mirakl debits after the shipment, reads do not tell that: the debit
+    shows every line shipped.
+    """
+    if is_confirmed_by_us(facts) or not is_shown_shipped(facts) or facts.snapshot is None:
         return False
-    return not stood_at_shipment(facts, line, SHIPPED_LINE)
+    debit_comes_first = facts.snapshot.workflow in ("", PAY_ON_ACCEPTANCE)
+    return not (debit_comes_first and stood_at_shipment(facts, line, SHIPPED_LINE))

@@ -50,6 +50,22 @@ def test_the_line_is_still_taken_out_when_mirakl_has_paid_the_refund(rig: Rig) -
     assert "lines_canceled_after_import" in details(rig)
 
 
+def test_the_line_is_still_taken_out_when_mirakl_has_debited_the_shipment(rig: Rig) -> None:
+    mirakl = rig.mirakl["alpha"]
+    rig.imported(lines=2, workflow="PAY_ON_SHIPMENT")
+    changes.refund(mirakl, "1-A", "1-A-2")
+    rig.poll(60)
+    for line in ("1-A-1", "1-A-2"):
+        changes.set_line(mirakl, "1-A", line, shipped_date="2026-03-01T12:02:00Z")
+    for state in ("WAITING_DEBIT_PAYMENT", "SHIPPED"):
+        changes.put_in_state(mirakl, "1-A", state)
+        rig.poll(60)
+        assert "lines_canceled_after_import" in details(rig)
+        changes.pay_refunds(mirakl, "1-A")
+        rig.poll(60)
+        assert "lines_canceled_after_import" in details(rig)
+
+
 def shipped_in_the_portal_too_early(rig: Rig, quantity: int = 1) -> None:
     """A person settles that the OMS's own goods were meant, and that the OMS goes on."""
     rig.imported(lines=2, quantity=quantity)
