@@ -210,8 +210,8 @@ def left_at(facts: Facts, *lines: Line) -> datetime:
 
 def goes_on_at(facts: Facts) -> datetime:
     """When the OMS last reported that it works on something of the order that did not leave. So it was not stopped
-    there before. A repeat of a callback is no news. EPOCH: never."""
-    parts, again = unfinished_parts(facts), repeats(facts)
+    there before. A repeat of a callback is no news, nor is a report that names what was canceled. EPOCH: never."""
+    parts, again = unfinished_parts(facts), repeats(facts) | {one.told_at for one in facts.cancellations}
     reports = (one for one in facts.statuses if one.oms_id in parts and one.status not in STANDING_STILL)
     return max((one.at for one in reports if one.at not in again), default=EPOCH)
 

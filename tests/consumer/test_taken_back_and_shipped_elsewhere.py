@@ -89,6 +89,16 @@ def test_pieces_that_are_canceled_before_the_oms_sent_them_are_taken_out_there(r
     assert details(rig) == {"lines_canceled_after_import": "1-A-2 (1 of 2)"}
 
 
+def test_a_line_that_the_oms_takes_out_does_not_bring_the_settled_reason_back(rig: Rig) -> None:
+    shipped_in_the_portal_too_early(rig)
+    changes.refund(rig.mirakl["alpha"], "1-A", "1-A-2")
+    rig.poll(60)
+    tell(rig, 1, new_cancellations=[{"items": [{"external_ref": "1-A-2", "quantity": 1}]}])
+    assert "shipped_elsewhere" not in details(rig)
+    tell(rig, 4)
+    assert "shipped_elsewhere" in details(rig), "the OMS works on the rest"
+
+
 def test_a_line_that_comes_back_after_the_oms_sent_it_is_not_taken_out(rig: Rig) -> None:
     shipped_in_the_portal_too_early(rig)
     tell(rig, 8, shipping_tracking="T1")
