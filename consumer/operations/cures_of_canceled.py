@@ -1,6 +1,6 @@
 """What to do about what the OMS canceled, or what Mirakl took back and the OMS canceled too."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Final
 
 from consumer.operations.cases import named
@@ -15,6 +15,7 @@ from statemachine.canceled_by_oms import (
     pieces_taken_back,
 )
 from statemachine.facts import Facts, Line, Withdrawn
+from statemachine.in_oms import has_left
 from statemachine.missing import not_found_since_read
 from statemachine.readings import alive_parts
 from statemachine.reason_of_order import Attention
@@ -54,6 +55,16 @@ _CURE_OF_NONE_TO_BE_SENT: Final = (
     "Mirakl shows none of these lines to be sent (`cause`), so nothing is missing: refund nothing more and have "
     "nothing made again. `orders settle ORDER --reason WHY`. Only if nobody sent what is shown shipped, have that made "
     "again, or refund it in Mirakl's portal; then settle."
+)
+
+#: What stands for what is said of the other lines in a cure that is about some of them.
+_BESIDE: Final = "BESIDE "
+
+#: What to do about lines that the OMS canceled, and of which Mirakl shows an incident. BESIDE: about the other lines.
+_CURE_OF_CANCELED_IN_INCIDENT: Final = (
+    "Mirakl shows an incident of THESE (`cause`), so have nothing of it made again before that is solved: have it "
+    "refunded in Mirakl's portal, unless it is to be sent after all. BESIDE Then `orders settle ORDER --reason WHY`; "
+    "of what is made again, when it has left."
 )
 
 #: What to do about lines that the OMS canceled, and of which somebody else said that they left.
@@ -115,6 +126,7 @@ CURES_OF_CANCELED: Final = (
     _CURE_OF_SOME_MISSING,
     _CURE_OF_PART_MISSING,
     _CURE_OF_NONE_TO_BE_SENT,
+    _CURE_OF_CANCELED_IN_INCIDENT,
     _CURE_OF_CANCELED_AND_SHIPPED,
     _CURE_OF_CANCELED_BESIDE_ANOTHER,
     _CURE_OF_CANCELED_AND_GONE,
@@ -133,6 +145,13 @@ def cure_of_canceled(one: Attention, facts: Facts) -> str:
         return _CURE_OF_CANCELED_AND_SHIPPED
     if not_found_since_read(facts):
         return _CURE_OF_CANCELED_AND_GONE
+    if any(_is_in_incident(facts, line) for line in lines):
+        return _cure_of_incident(one, facts, lines)
+    return _cure_of_missing(one, facts, lines)
+
+
+def _cure_of_missing(one: Attention, facts: Facts, lines: Sequence[Line]) -> str:
+    """The same for lines of which perhaps something is missing. Empty: the reason's own cure says it."""
     missing, out = missing_pieces(one, facts), [line for line in lines if is_out(facts, line)]
     is_made_by_another = alive_parts(facts) and not missing and not canceled_and_to_be_sent(facts)
     if is_made_by_another and not names_pieces(one) and len(out) < len(lines):
@@ -146,6 +165,31 @@ def cure_of_canceled(one: Attention, facts: Facts) -> str:
     is_by_mirakl = all(_is_taken_back(facts, line) for line in out)
     of_all = _CURE_OF_CANCELED_BY_BOTH if is_by_mirakl else _CURE_OF_NONE_TO_BE_SENT
     return of_all if out else ""
+
+
+def _is_in_incident(facts: Facts, line: Line) -> bool:
+    """Whether the line is not sent because of an incident, and the customer did not get the money back."""
+    ends = line.is_taken_back or is_said_to_have_left(facts, line) or has_left(facts, line)
+    return line.has_incident and not ends
+
+
+def _cure_of_incident(one: Attention, facts: Facts, lines: Sequence[Line]) -> str:
+    """What to do about lines that the OMS canceled, some or all of them in an incident."""
+    stopped = [line for line in lines if _is_in_incident(facts, line)]
+    beside = "".join(_beside_incident(one, facts, [line for line in lines if line not in stopped]))
+    text = _CURE_OF_CANCELED_IN_INCIDENT.replace(_THESE, ", ".join(map(named, stopped)))
+    return text.replace(_BESIDE, beside)
+
+
+def _beside_incident(one: Attention, facts: Facts, lines: Sequence[Line]) -> Iterator[str]:
+    """What to do about the canceled lines that are not in an incident. Each sentence ends with a space."""
+    missing, out = missing_pieces(one, facts), {line.id for line in lines if is_out(facts, line)}
+    if these := [f"{missing[line.id]} of {named(line)}" for line in lines if missing.get(line.id)]:
+        yield f"Missing too is {', '.join(these)}: cancel or refund that there, or have it made again. "
+    if unknown := [line for line in lines if line.id in missing and missing[line.id] is None]:
+        yield f"Ask the operator how many pieces of {', '.join(map(named, unknown))} are to be sent (`cause`). "
+    if out - missing.keys():
+        yield "Mirakl does not wait for the other lines (`cause`): refund nothing of them and have none made again. "
 
 
 def is_out(facts: Facts, line: Line) -> bool:
