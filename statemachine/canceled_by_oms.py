@@ -14,15 +14,18 @@ from statemachine.facts import (
     Facts,
     Line,
     Withdrawn,
+    age_of,
 )
 from statemachine.ids_in_text import entries, read, written
 from statemachine.in_oms import has_left, is_shown_shipped, is_to_be_sent
 from statemachine.missing import misses_known_to
-from statemachine.occurrences import Begun, is_kept
+from statemachine.occurrences import Begun, age_of_kept, is_kept
 from statemachine.parcels import sent_quantity
 from statemachine.payloads import most_handed_over, what_oms_got
 from statemachine.readings import (
     ended_in_oms,
+    first_reported,
+    in_parcels,
     is_ended_everywhere,
     is_ended_in_oms,
     is_vouched,
@@ -40,6 +43,8 @@ from statemachine.stops import SHIPPED_LINE, TAKEN_BACK, stood_at_shipment
 
 #: Before the canceled lines that are not to be sent, in the detail of the reason.
 NOT_OWED: Final = " not owed: "
+#: What the name of a stop of a line begins with that Mirakl took back, all or a part of it.
+_TAKEN_BACK_OR_PART: Final = TAKEN_BACK.removesuffix(": ")
 
 
 def reasons_of_cancellations(facts: Facts) -> Iterator[Attention]:
@@ -47,7 +52,8 @@ def reasons_of_cancellations(facts: Facts) -> Iterator[Attention]:
 
     A person who settles it knows which of the canceled lines are still to be sent. The settle does not count any more
     if one that was not to be sent then, or at a later read, is to be sent now, and the OMS did not make it again:
-    nobody makes it. So it is if reads did not show the order then, and one shows it now.
+    nobody makes it. So it is if reads did not show the order then, and one shows it now. Nor does the settle count if
+    it is about pieces of which Mirakl had taken back a part then, or at a later read, and does not any more.
 
     What Mirakl took back before makes no reason: to stop it in the OMS is what the reason of that asked for. Nor do
     pieces of which Mirakl took back as many, before or after: the reason of that asks, unless a person settled this one
@@ -60,7 +66,8 @@ def reasons_of_cancellations(facts: Facts) -> Iterator[Attention]:
         owed, not_owed = _canceled_lines(facts, one)
         settles = list(_not_owed_at_settles(facts, what))
         again_at = _shown_again(facts, [settle for settle, _ in settles]) if owed else EPOCH
-        after = Begun(_last_taken_back(facts, owed), decided_at=again_at)
+        ended = [_last_taken_back(facts, owed), _last_in_part(facts, _owed_in_part(facts, one))]
+        after = Begun(max(filter(None, ended), key=age_of_kept, default=None), decided_at=again_at)
         if any(owed.isdisjoint(before) and after.is_known_to(settle) for settle, before in settles):
             continue
         names = ",".join(sorted(written(line) for line in not_owed))
@@ -89,6 +96,27 @@ def pieces_canceled(facts: Facts, line_id: str, until: datetime | None = None) -
     if whole - ended_in_oms(facts) or not is_known:
         return None
     return sum(named) + sum(held[oms_id] for oms_id in whole)
+
+
+def pieces_made_again(facts: Facts, line_id: str) -> tuple[int, list[int]]:
+    """How many of the pieces of the line that the OMS canceled it perhaps makes again in other orders, and the ids of
+    these. Such an order has or may have the line, and the answer to the import does not show it.
+
+    An order that reported before the cancellation counts only if the answer shows all pieces in other orders. Pieces of
+    orders that were canceled as a whole are left out: of these `pieces_canceled` is None then.
+    """
+    each = [one for one in _once(facts) if line_id in dict(one.items)]
+    shown = {part.oms_id: dict(part.quantities).get(line_id, 0) for part in facts.parts if part.quantities}
+    is_all_shown = 0 < most_handed_over(facts, line_id) <= sum(shown.values())
+    others = [oms_id for oms_id in (may_have(facts, line_id) if each else ()) if oms_id not in shown]
+    others = [oms_id for oms_id in others if not is_ended_in_oms(facts, oms_id, line_id)]
+    pieces, orders = 0, set[int]()
+    for one in each:
+        makes = {oms_id for oms_id in others if is_all_shown or first_reported(facts, oms_id) >= one.told_at}
+        if makes := makes - {one.oms_id}:
+            pieces += sum(number for line, number in one.items if line == line_id)
+            orders |= makes
+    return pieces, sorted(orders)
 
 
 def pieces_taken_back(facts: Facts, line: Line) -> int | None:
@@ -147,8 +175,11 @@ def _is_rest(facts: Facts, line: Line) -> bool:
 
 
 def _canceled_of(facts: Facts, line: Line) -> int:
-    """How many pieces of the line the OMS canceled: all that it got if it ended the line. 0: none, or not known."""
-    return most_handed_over(facts, line.id) if _is_ended(facts, line) else pieces_canceled(facts, line.id) or 0
+    """How many pieces of the line the OMS canceled, and does not perhaps make again: all that it got if it ended the
+    line. 0: none, or not known."""
+    if _is_ended(facts, line):
+        return most_handed_over(facts, line.id)
+    return max(0, (pieces_canceled(facts, line.id) or 0) - pieces_made_again(facts, line.id)[0])
 
 
 def _is_ended(facts: Facts, line: Line) -> bool:
@@ -224,6 +255,28 @@ def _last_taken_back(facts: Facts, lines: set[str]) -> NotShown | None:
     return max((one for one in reads if one.what.startswith(TAKEN_BACK)), key=lambda one: one.read_at, default=None)
 
 
+def _last_in_part(facts: Facts, lines: set[str]) -> NotShown | None:
+    """What a settle has to know that counts for these lines, of which Mirakl has taken back no pieces now: a read after
+    the newest one in which it had. None: no such read is known, or the newest has its date."""
+    stops = [(what, at) for what, at in facts.stops if what.startswith(_TAKEN_BACK_OR_PART)] if lines else []
+    shown_at = age_of(facts.snapshot)[0] if facts.snapshot else EPOCH
+    reads = [at for what, at in stops if what.partition(": ")[2] in lines and at < shown_at]
+    return NotShown(TAKEN_BACK, max(reads) + datetime.resolution, -1, False, max(reads)) if reads else None
+
+
+def _owed_in_part(facts: Facts, one: Cancellation) -> set[str]:
+    """The lines of which the OMS canceled pieces here and makes others, while Mirakl shows more to be sent than that,
+    and parcels do not hold all of it: a status that the line left is about the others.
+
+    Without lines that Mirakl shows taken back in part, and those of which it is not known how many pieces are canceled.
+    """
+    lines, named = facts.snapshot.lines if facts.snapshot else (), _named_lines(facts, one)
+    mine = [line for line in lines if line.id in named and line.withdrawn is not Withdrawn.PART]
+    made = [line for line in mine if _is_to_be_made(facts, line) and not _nobody_makes(facts, line.id)]
+    there = [line for line in made if not (in_parcels(facts, line) or is_vouched(facts, line))]
+    return {line.id for line in there if (pieces_canceled(facts, line.id) or 0) > (pieces_taken_back(facts, line) or 0)}
+
+
 def _shown_again(facts: Facts, settles: list[Decision]) -> datetime:
     """From when on a settle counts, if a person made one of these while reads did not show the order, and a read shows
     it now. EPOCH: nobody did. If gone_from_mirakl was settled then too, go_on_in_oms asks."""
@@ -283,8 +336,13 @@ def _canceled_lines(facts: Facts, one: Cancellation) -> tuple[set[str], set[str]
     """The lines of this cancellation that the OMS does not make: those to be sent, and those not to be sent."""
     lines, named = facts.snapshot.lines if facts.snapshot else (), _named_lines(facts, one)
     mine = [line for line in lines if line.id in named and not has_left(facts, line) and _nobody_makes(facts, line.id)]
-    owed = {line.id for line in mine if line.is_owed or (is_to_be_sent(facts, line) and not _is_of_others(facts, line))}
+    owed = {line.id for line in mine if _is_to_be_made(facts, line)}
     return owed, {line.id for line in mine} - owed
+
+
+def _is_to_be_made(facts: Facts, line: Line) -> bool:
+    """Whether the line is to be sent, or only our OR24 marked it shipped."""
+    return line.is_owed or (is_to_be_sent(facts, line) and not _is_of_others(facts, line))
 
 
 def _is_of_others(facts: Facts, line: Line) -> bool:

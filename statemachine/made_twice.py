@@ -7,9 +7,9 @@ from collections.abc import Collection
 from datetime import datetime
 
 from statemachine.asked_once import asked_once
-from statemachine.facts import EPOCH, VOUCHED, Facts
+from statemachine.facts import VOUCHED, Facts
 from statemachine.left_twice import sent_too_many, since_put_back, wanted_pieces
-from statemachine.readings import is_ended_in_oms, parts_in_oms, shown_pieces
+from statemachine.readings import first_reported, is_ended_in_oms, parts_in_oms, shown_pieces
 
 
 @asked_once
@@ -37,7 +37,7 @@ def made_twice(facts: Facts) -> dict[str, datetime]:
     wanted, shown = wanted_pieces(facts), shown_pieces(facts)
     if any(shown.get(line, 0) > (pieces or 0) for line, pieces in wanted.items()):
         return {}
-    told_at = max(_first_reported(facts, oms_id) for oms_id in orders)
+    told_at = max(first_reported(facts, oms_id) for oms_id in orders)
     return dict.fromkeys(wanted.keys() - sent_too_many(facts).keys(), told_at)
 
 
@@ -54,7 +54,3 @@ def _sent(facts: Facts) -> set[int]:
 
 def _is_ended(facts: Facts, oms_id: int, lines: Collection[str]) -> bool:
     return all(is_ended_in_oms(facts, oms_id, line) for line in lines)
-
-
-def _first_reported(facts: Facts, oms_id: int) -> datetime:
-    return min((one.at for one in facts.statuses if one.oms_id == oms_id), default=EPOCH)

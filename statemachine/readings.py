@@ -229,6 +229,11 @@ def _shown_since(facts: Facts, oms_id: int, at: datetime) -> bool:
     return any(one.oms_id == oms_id and one.at > at for one in facts.statuses)
 
 
+def first_reported(facts: Facts, oms_id: int) -> datetime:
+    """When the OMS first reported on one of its orders. EPOCH: it did not."""
+    return min((one.at for one in facts.statuses if one.oms_id == oms_id), default=EPOCH)
+
+
 #: The status of an order that the OMS canceled (docs/kornitx.md 8.1).
 _CANCELED: Final = 128
 

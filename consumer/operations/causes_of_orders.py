@@ -37,6 +37,7 @@ from statemachine.canceled_by_oms import (
     is_said_to_have_left,
     lines_canceled_in,
     pieces_canceled,
+    pieces_made_again,
     pieces_taken_back,
 )
 from statemachine.elsewhere import left_though_marked, sent_twice_at
@@ -222,11 +223,19 @@ def _left_over(case: Case, line: Line) -> str:
 def _what_oms_did(facts: Facts, line: Line) -> str:
     if not has_left(facts, line) and is_ended_everywhere(facts, line.id):
         return ", canceled by the OMS"
-    canceled = pieces_canceled(facts, line.id)
-    beside = _beside_mirakl(canceled, pieces_taken_back(facts, line)) if canceled else ""
-    return (f", {canceled} canceled by the OMS{beside}" if canceled else "") + (
-        ", sent" if has_left(facts, line) else ""
-    )
+    canceled, (again, orders) = pieces_canceled(facts, line.id), pieces_made_again(facts, line.id)
+    sent = ", sent" if has_left(facts, line) else ""
+    if not canceled:
+        return sent
+    by_oms = f", {canceled} canceled by the OMS"
+    if again:
+        which = f"{again} of these" if again < canceled else "and"
+        return f"{by_oms}, {which} perhaps made again in {_each(facts, orders)}{sent}"
+    return f"{by_oms}{_beside_mirakl(canceled, pieces_taken_back(facts, line))}{sent}"
+
+
+def _each(facts: Facts, oms_ids: Iterable[int]) -> str:
+    return " or ".join(oms_order(facts, oms_id) for oms_id in oms_ids)
 
 
 def _beside_mirakl(canceled: int, taken: int | None) -> str:

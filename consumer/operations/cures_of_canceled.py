@@ -12,6 +12,7 @@ from statemachine.canceled_by_oms import (
     missing_pieces,
     names_pieces,
     pieces_canceled,
+    pieces_made_again,
     pieces_taken_back,
 )
 from statemachine.facts import Facts, Line, Withdrawn
@@ -119,6 +120,12 @@ _CURE_OF_UNKNOWN_ENDED_IN_OMS: Final = (
     "operator, and take out only the difference before it is made. Then `orders settle ORDER --reason WHY`."
 )
 
+#: What to do about lines that Mirakl took back, and of which the OMS perhaps makes again what it canceled.
+_CURE_OF_MADE_AGAIN: Final = (
+    "The OMS canceled pieces of it, and perhaps makes these again in another order (`cause`). Ask the OMS how many it "
+    "makes now, and take out what is not to be sent, before it is made. Then `orders settle ORDER --reason WHY`."
+)
+
 #: The cures of this module.
 CURES_OF_CANCELED: Final = (
     _CURE_OF_CANCELED_BY_BOTH,
@@ -135,6 +142,7 @@ CURES_OF_CANCELED: Final = (
     _CURE_OF_PIECES_ENDED_IN_OMS,
     _CURE_OF_PART_ENDED_IN_OMS,
     _CURE_OF_UNKNOWN_ENDED_IN_OMS,
+    _CURE_OF_MADE_AGAIN,
 )
 
 
@@ -154,7 +162,8 @@ def _cure_of_missing(one: Attention, facts: Facts, lines: Sequence[Line]) -> str
     """The same for lines of which perhaps something is missing. Empty: the reason's own cure says it."""
     missing, out = missing_pieces(one, facts), [line for line in lines if is_out(facts, line)]
     is_made_by_another = alive_parts(facts) and not missing and not canceled_and_to_be_sent(facts)
-    if is_made_by_another and not names_pieces(one) and len(out) < len(lines):
+    is_made_again = names_pieces(one) and any(pieces_made_again(facts, line)[0] for line in missing)
+    if is_made_again or (is_made_by_another and not names_pieces(one) and len(out) < len(lines)):
         return _CURE_OF_CANCELED_BESIDE_ANOTHER
     these = ", ".join(f"{missing[line.id]} of {named(line)}" for line in lines if line.id in missing)
     is_known = None not in missing.values()
@@ -207,6 +216,8 @@ def cure_of_taken_out(lines: Sequence[Line], facts: Facts) -> str:
     canceled nothing of them."""
     if is_taken_out(lines, facts):
         return CURE_OF_ENDED_IN_OMS if all(line.is_taken_back for line in lines) else _CURE_OF_PIECES_ENDED_IN_OMS
+    if any(pieces_made_again(facts, line.id)[0] for line in lines):
+        return _CURE_OF_MADE_AGAIN
     in_part = [line for line in lines if pieces_canceled(facts, line.id)]
     if any(pieces_taken_back(facts, line) is None for line in in_part):
         return _CURE_OF_UNKNOWN_ENDED_IN_OMS
