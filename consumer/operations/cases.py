@@ -23,6 +23,7 @@ from statemachine.readings import (
     parts_in_oms,
 )
 from statemachine.reason_of_order import Attention
+from statemachine.stops import INCIDENT, stood_at_shipment
 from statemachine.urgency_of_order import may_have_line
 
 
@@ -79,6 +80,12 @@ def others_to_send(facts: Facts, lines: Collection[Line]) -> list[Line]:
 def is_marked_by_us(facts: Facts, line: Line) -> bool:
     """Whether Mirakl shows the line shipped, and perhaps only because our OR24 marked every line of the order so."""
     return is_confirmed_by_us(facts) and line.state in AFTER_SHIPPING and not line.is_taken_back
+
+
+def was_marked_in_incident(facts: Facts, line: Line) -> bool:
+    """Whether our OR24 reported the order shipped while Mirakl showed an incident of the line. It marked the line too,
+    so the newest read perhaps does not show the incident any more."""
+    return is_confirmed_by_us(facts) and stood_at_shipment(facts, line, INCIDENT)
 
 
 def mirakl_shows(snapshot: Snapshot | None) -> str:

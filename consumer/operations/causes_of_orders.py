@@ -25,6 +25,7 @@ from consumer.operations.cases import (
     tracking_in_words,
     trackings_sent,
     unsent_lines,
+    was_marked_in_incident,
     whether_in_oms,
     withdrawals,
 )
@@ -408,15 +409,23 @@ _UNREADABLE: Final = {
 def _incident(case: Case) -> str:
     facts = case.facts
     return joined(
-        f"{named(line)} {_since_incident(line)}, {'sent' if has_left(facts, line) else whether_in_oms(facts, line)}"
+        f"{named(line)} {_since_incident(facts, line)}, {_whether_sent(facts, line)}"
         for line in lines_named_in(case.one, facts)
     )
 
 
-def _since_incident(line: Line) -> str:
-    return (
-        f"is {line.state}" if line.has_incident else f"had an incident when it left, and is now {state_of_line(line)}"
-    )
+def _since_incident(facts: Facts, line: Line) -> str:
+    if line.has_incident:
+        return f"is {line.state}"
+    when = "it left" if has_left(facts, line) else "our OR24 reported the order shipped"
+    return f"had an incident when {when}, and is now {state_of_line(line)}"
+
+
+def _whether_sent(facts: Facts, line: Line) -> str:
+    if has_left(facts, line):
+        return "sent"
+    not_sent = "it has not left, " if was_marked_in_incident(facts, line) else ""
+    return not_sent + whether_in_oms(facts, line)
 
 
 def _withdrawn(case: Case) -> str:

@@ -3,11 +3,19 @@
 from collections.abc import Iterator, Sequence
 from typing import Final
 
-from consumer.operations.cases import is_marked_by_us, named, others_to_send, pieces_in_words, shown_lines, unsent_lines
+from consumer.operations.cases import (
+    is_marked_by_us,
+    named,
+    others_to_send,
+    pieces_in_words,
+    shown_lines,
+    unsent_lines,
+    was_marked_in_incident,
+)
 from consumer.operations.cures_of_canceled import CURE_OF_GONE_AND_CANCELED, cure_of_canceled, cure_of_taken_out
 from consumer.operations.payments import is_paid_after_shipping, left_after_debit
 from statemachine.facts import EPOCH, VOUCHED, Facts, Line, Withdrawn
-from statemachine.in_oms import all_left, has_left, is_debited_after_shipping, left_at
+from statemachine.in_oms import all_left, has_left, is_debited_after_shipping, is_shown_shipped, left_at
 from statemachine.left_twice import left_twice
 from statemachine.made_twice import made_twice, waits_for_no_piece
 from statemachine.readings import is_canceled_by_oms, pieces_of
@@ -28,6 +36,13 @@ _CURE_OF_MARKED_BY_US: Final = (
     "Our OR24 reported the whole order shipped, this line too, and nobody makes it. Look in Mirakl's portal how its "
     "incident, refund or cancelation ended. If the customer is not to get the line, refund it there: the next read "
     "ends this. Only if it is to be sent after all, have the OMS make it; then `orders settle ORDER --reason WHY`."
+)
+
+#: What to do about a line with an incident that has not left, and that our OR24 for the other lines marked shipped.
+_CURE_OF_INCIDENT_MARKED_BY_US: Final = (
+    "Our OR24 reported the whole order shipped, this line too, and it has not left. If the OMS has it, stop it there. "
+    "Solve the incident in Mirakl's portal: have the line refunded, unless that is done or it is to be sent after all. "
+    "Then `orders settle ORDER --reason WHY`."
 )
 
 #: What to do about goods that left though the customer's money was awaited again.
@@ -163,6 +178,7 @@ _COME_BACK: Final = (Reason.LINES_CANCELED_AFTER_IMPORT, Reason.LINE_INCIDENT, R
 CURES_OF_GOODS: Final = (
     _CURE_OF_VOUCHED_TOO_EARLY,
     _CURE_OF_MARKED_BY_US,
+    _CURE_OF_INCIDENT_MARKED_BY_US,
     _CURE_OF_UNPAID_AGAIN,
     _CURE_OF_PIECES_TAKEN_BACK,
     _CURE_OF_LEFT_TWICE,
@@ -191,6 +207,9 @@ def cure_of_goods(one: Attention, facts: Facts) -> str:
     lines = lines_named_in(one, facts)
     if one.reason is Reason.SHIPPED_ELSEWHERE:
         return _cure_of_lines_elsewhere(lines, facts) if lines else _cure_of_elsewhere(one, facts)
+    if one.reason is Reason.LINE_INCIDENT:
+        is_by_us = is_shown_shipped(facts) and all(was_marked_in_incident(facts, line) for line in lines)
+        return _CURE_OF_INCIDENT_MARKED_BY_US if lines and is_by_us else ""
     return _cure_of_order(one, facts) or _cure_of_lines(one.reason, lines, facts)
 
 
@@ -275,11 +294,10 @@ def _is_sent_by_oms(facts: Facts, line: Line) -> bool:
 
 def with_what_is_to_arrive(cure: str, one: Attention, facts: Facts) -> str:
     """The cure of goods that left. If their parcel perhaps holds others that are to arrive, it names these, and does
-    not say to stop the parcel without having them sent again. A line with an incident is not to arrive, also if our
-    OR24 marked it shipped since."""
+    not say to stop the parcel without having them sent again."""
     lines = lines_named_in(one, facts)
     of_incident = one.reason is Reason.LINE_INCIDENT
-    in_part = [] if of_incident else [line for line in lines if _is_to_arrive(line)]
+    in_part = [] if of_incident else [line for line in lines if _is_to_arrive(facts, line)]
     wanted = [*_left_of(in_part, facts), *_others_with(lines, facts)] if one.reason in _COME_BACK else []
     if not wanted or _STOP_THE_PARCEL not in cure:
         return cure
@@ -306,7 +324,7 @@ def _left_of(lines: Sequence[Line], facts: Facts) -> Iterator[str]:
 
 def _others_with(lines: Sequence[Line], facts: Facts) -> Iterator[str]:
     for other in shown_lines(facts):
-        is_wanted = other not in lines and _is_to_arrive(other) and has_left(facts, other)
+        is_wanted = other not in lines and _is_to_arrive(facts, other) and has_left(facts, other)
         if is_wanted and any(_perhaps_together(facts, other.id, line.id) for line in lines):
             yield _in_pieces(other, facts)
 
@@ -315,9 +333,10 @@ def _in_pieces(line: Line, facts: Facts) -> str:
     return f"{pieces_in_words(pieces_of(facts, line))} of {named(line)}"
 
 
-def _is_to_arrive(line: Line) -> bool:
-    """Whether the customer is to get the line, or a part of it."""
-    return not line.is_taken_back and not line.has_incident
+def _is_to_arrive(facts: Facts, line: Line) -> bool:
+    """Whether the customer is to get the line, or a part of it. A line with an incident is not to arrive, also if our
+    OR24 marked it shipped since."""
+    return not (line.is_taken_back or line.has_incident or was_marked_in_incident(facts, line))
 
 
 def _perhaps_together(facts: Facts, line_id: str, other_id: str) -> bool:

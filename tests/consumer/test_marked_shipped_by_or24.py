@@ -76,6 +76,31 @@ def test_a_line_with_an_incident_that_nobody_stopped_stays_on_the_list_when_the_
     assert "line_incident" not in details(rig), "the OMS canceled it"
 
 
+def test_a_line_with_an_incident_that_or24_marked_has_not_left(rig: Rig) -> None:
+    rig.imported(lines=2)
+    in_an_incident(rig)
+    rig.poll(60)
+    first_line_ships(rig)
+    one = next(each for each in explained(rig) if each.reason == "line_incident")
+    assert one.cause == (
+        f"{LINE} (MUG-11OZ-WHT) had an incident when our OR24 reported the order shipped, and is now SHIPPED, it has "
+        "not left, the OMS has it"
+    )
+    refunded(rig)
+    rig.poll(60)
+    after = next(each for each in explained(rig) if each.reason == "line_incident")
+    assert "is now SHIPPED refunded" in after.cause
+    changes.set_line(rig.mirakl["alpha"], "1-A", LINE, refunds=[], order_line_state="INCIDENT_OPEN")
+    rig.poll(60)
+    shown = next(each for each in explained(rig) if each.reason == "line_incident")
+    assert shown.cause == f"{LINE} (MUG-11OZ-WHT) is INCIDENT_OPEN, it has not left, the OMS has it"
+    for each in (one, after, shown):
+        assert each.cure.startswith(
+            "Our OR24 reported the whole order shipped, this line too, and it has not left. If the OMS has it, stop it "
+            "there. Solve the incident in Mirakl's portal: have the line refunded, unless that is done or it is to be "
+        )
+
+
 def test_a_line_that_the_oms_sent_after_the_rest_needs_nobody(rig: Rig) -> None:
     rig.imported(lines=2)
     refunded(rig)

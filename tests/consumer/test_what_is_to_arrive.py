@@ -166,3 +166,18 @@ def test_a_line_with_an_incident_is_not_to_arrive_after_our_or24_marked_it_shipp
         f"What is to arrive is perhaps in the same parcel: 1 of 1-A-2 ({MUG}). Arrange the return of 1-A-1 ({MUG}) "
         f"only, or stop the parcel and have 1 of 1-A-2 ({MUG}) sent again"
     ) in reason(rig, "line_incident").cure
+
+
+@pytest.mark.parametrize("is_read", [False, True])
+def test_beside_a_refunded_line_one_with_an_incident_is_not_sent_again(rig: Rig, is_read: bool) -> None:
+    rig.imported(lines=3)
+    changes.set_line(rig.mirakl["alpha"], "1-A", "1-A-1", order_line_state="INCIDENT_OPEN")
+    rig.poll(60)
+    changes.refund(rig.mirakl["alpha"], "1-A", "1-A-2")
+    rig.poll(60)
+    tell(rig, 8)
+    if is_read:
+        rig.poll(600)
+        assert rig.state() == "shipped"
+    cure = reason(rig, CANCELED).cure
+    assert f"What is to arrive is perhaps in the same parcel: 1 of 1-A-3 ({MUG}). Arrange the return of 1-A-2" in cure
