@@ -5,7 +5,7 @@ from dataclasses import replace
 from typing import Final
 
 from statemachine.before_shipment import PIECES, compared
-from statemachine.canceled_by_oms import is_asked_as_canceled
+from statemachine.canceled_by_oms import is_asked_as_canceled, pieces_taken_back
 from statemachine.commands import Policy
 from statemachine.facts import (
     AFTER_SHIPPING,
@@ -20,6 +20,7 @@ from statemachine.facts import (
     Line,
     Snapshot,
     Withdrawn,
+    rank_of,
 )
 from statemachine.in_oms import (
     changed_contents,
@@ -29,9 +30,10 @@ from statemachine.in_oms import (
     is_shown_shipped,
     is_to_be_sent,
 )
-from statemachine.occurrences import MESSAGE, Begun, last_without
+from statemachine.occurrences import MESSAGE, Begun, last_without, of_return
 from statemachine.other_values import LEFT_OUT, shown_since
-from statemachine.payloads import import_known, may_be_in_oms, our_payloads, what_oms_got
+from statemachine.parcels import sent_quantity
+from statemachine.payloads import import_known, may_be_in_oms, most_handed_over, our_payloads, what_oms_got
 from statemachine.readings import in_parcels, is_ended_everywhere, is_sent, lines_left_out, pieces_of
 from statemachine.reads_kept import LastOpen
 from statemachine.reason_of_order import Attention
@@ -175,9 +177,11 @@ def _left_though_taken_out(facts: Facts, line: Line, state: State) -> bool:
 
 
 def _left_though_part_taken_out(facts: Facts, line: Line) -> bool:
-    """Whether parcels hold every piece of the line, though a person settled that a part of them was taken out, and did
-    not know of the newest parcel."""
-    if line.withdrawn is not Withdrawn.PART or not in_parcels(facts, line):
+    """Whether parcels hold more of the line than is to be sent, though a person settled that a part was taken out, and
+    did not know of the newest parcel. If it is not known how much was: whether they hold every piece."""
+    taken, went = pieces_taken_back(facts, line), most_handed_over(facts, line.id)
+    holds_more = sent_quantity(facts, line.id) > went - taken if taken else in_parcels(facts, line)
+    if line.withdrawn is not Withdrawn.PART or not holds_more:
         return False
     settle = settle_of_line(facts, EPOCH, line.id)
     return bool(settle and settles_part(settle, line.id) and has_left_since(facts, line.id, settle))
@@ -246,10 +250,13 @@ def _is_marked_with_the_order(facts: Facts, line: Line) -> bool:
     """Whether somebody else reported the whole order shipped, which marks every line: also one that was taken back
     before, and one that the OMS still has to send, because that was reported too early.
 
-    Not a line that was marked alone before. Where Mirakl debits after the shipment, reads do not tell that: the debit
-    shows every line shipped.
+    Not a line that came back after the delivery, nor one that was marked alone before. Where Mirakl debits after the
+    shipment, reads do not tell that: the debit shows every line shipped.
     """
     if is_confirmed_by_us(facts) or not is_shown_shipped(facts) or facts.snapshot is None:
         return False
+    without = last_without(facts, of_return(line))
+    if without is not None and without.rank >= rank_of(facts.snapshot.workflow, "TO_COLLECT"):
+        return False  # it had arrived when it was taken back
     debit_comes_first = facts.snapshot.workflow in ("", PAY_ON_ACCEPTANCE)
     return not (debit_comes_first and stood_at_shipment(facts, line, SHIPPED_LINE))

@@ -53,6 +53,11 @@ def of_withdrawal(line: Line) -> str:
     return f"{line.id} part withdrawn"
 
 
+def of_return(line: Line) -> str:
+    """Name that a line of a shipped order was taken back, all or a part: in most cases the customer sent it back."""
+    return f"{line.id} taken back after the shipment"
+
+
 def of_shipped_date(line: Line) -> str:
     """Name that a line has a `shipped_date`, though Mirakl shows it to be sent."""
     return f"{line.id} shipped_date"
@@ -89,6 +94,8 @@ def _shown_by(snapshot: Snapshot) -> Iterator[str]:
         # (joining.py).
         if line.withdrawn in (Withdrawn.PART, Withdrawn.PRICE):
             yield of_withdrawal(line)
+        if snapshot.state in AFTER_SHIPPING and (line.is_taken_back or line.withdrawn is Withdrawn.PART):
+            yield of_return(line)
     if snapshot.lines and not snapshot.owed_lines:
         yield NOTHING_OWED
     if snapshot.state in DEBIT:

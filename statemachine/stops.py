@@ -163,14 +163,19 @@ def let_go_again(
 
 
 def is_put_back(facts: Facts) -> bool:
-    """Whether our OR24 was made, Mirakl showed the order shipped after the goods left, and now shows it to be sent.
+    """Whether Mirakl showed the order shipped after the goods left, by our OR24 or somebody else's, and now shows it to
+    be sent.
 
     Somebody put it back: another OR24 would say that goods left again. A confirmed OR24 that was never applied
-    (docs/rules.md 16) is another case: no read showed the order shipped.
+    (docs/rules.md 16) is another case: no read showed the order shipped. Where Mirakl debits one parcel before the rest
+    is shipped, only what follows our OR24 shows that.
     """
-    if not (facts.snapshot and facts.snapshot.state == "SHIPPING" and is_confirmed_by_us(facts)):
+    if facts.snapshot is None or facts.snapshot.state != "SHIPPING":
         return False
     left = max([left_at(facts, *facts.snapshot.lines), *read_known_at(facts)])
+    if not is_confirmed_by_us(facts):
+        debit_comes_first = facts.snapshot.workflow in ("", PAY_ON_ACCEPTANCE)
+        return debit_comes_first and EPOCH < left <= facts.shipped_update
     if not EPOCH < facts.shipped_update < left:
         return facts.shipped_update > EPOCH
     # Mirakl may date our OR24 a little before the report. But it may also have debited another parcel just before that:
@@ -265,8 +270,10 @@ def stood_at_shipment(facts: Facts, line: Line, *stops: str) -> bool:
 
 def is_marked_in_incident(facts: Facts, line: Line) -> bool:
     """Whether our OR24, which marks every line shipped, marked this one in an incident, while the OMS has it, and no
-    person settled how much of it is to be sent. The incident may be closed since."""
-    if not is_confirmed_by_us(facts) or line.state not in (*AFTER_SHIPPING, "INCIDENT_CLOSED") or not facts.stops:
+    person settled how much of it is to be sent. The incident may be closed since, or the order debited."""
+    if not facts.stops:  # of most orders; this saves time
+        return False
+    if not is_confirmed_by_us(facts) or line.state not in (*AFTER_SHIPPING, *DEBIT, "INCIDENT_CLOSED"):
         return False
     is_made = bool(may_have(facts, line.id)) and not (has_left(facts, line) or is_ended_everywhere(facts, line.id))
     return is_made and settle_of_line(facts, EPOCH, line.id) is None and stood_at_shipment(facts, line, INCIDENT)

@@ -152,3 +152,14 @@ def test_a_line_that_is_owed_again_is_to_be_made(rig: Rig) -> None:
     rig.poll(60)
     (added,) = explained(rig)
     assert (added.reason, added.cure[:26]) == ("lines_added_after_import", "Have the OMS make them too")
+
+
+def test_parcels_with_more_than_the_known_rest_are_asked_for_after_a_settle(rig: Rig) -> None:
+    rig.imported(quantity=3)
+    changes.refund(rig.mirakl["alpha"], "1-A", "1-A-1", 2)
+    rig.poll(60)
+    tell(rig, 1, new_cancellations=[{"items": [{"external_ref": "1-A-1", "quantity": 2}]}])
+    decide(rig, DecisionKind.SETTLE)
+    assert rig.attention() == []
+    tell(rig, 8, new_shipments=[{"tracking": "T1", "items": [{"external_ref": "1-A-1", "quantity": 2}]}])
+    assert "lines_canceled_after_import" in rig.attention()

@@ -97,6 +97,20 @@ def test_what_the_oms_makes_and_sends_again_is_shipped_without_a_person(rig: Rig
     assert (rig.attention(), rig.effects().count("shipped")) == ([], 2)
 
 
+def test_what_somebody_else_reported_shipped_and_is_put_back_is_not_shipped_without_a_person(rig: Rig) -> None:
+    tell(rig, 4)
+    rig.mirakl["alpha"].ship_in_portal("1-A", "T1")
+    tell(rig, 8, new_shipments=[{"tracking": "T1"}])
+    changes.set_fields(rig.mirakl["alpha"], "1-A")
+    rig.poll(300)
+    assert (rig.state(), rig.effects().count("shipped")) == ("shipped", 0)
+    rig.clock.advance(86_400)
+    put_in_state(rig, "SHIPPING")
+    rig.poll(300)
+    rig.work()
+    assert ("shipped_before" in rig.attention(), rig.effects().count("shipped")) == (True, 0)
+
+
 def told_within_a_second(rig: Rig, oms_id: int | None = None) -> None:
     """OR24 follows the OMS's report within the same second, as it usually does."""
     rig.clock.advance(60.5)

@@ -89,6 +89,25 @@ def test_pieces_that_are_canceled_before_the_oms_sent_them_are_taken_out_there(r
     assert details(rig) == {"lines_canceled_after_import": "1-A-2 (1 of 2)"}
 
 
+@pytest.mark.parametrize("pieces", [None, 1])
+def test_a_line_that_comes_back_after_the_delivery_is_not_taken_out(rig: Rig, pieces: int | None) -> None:
+    shipped_in_the_portal_too_early(rig, quantity=2)
+    changes.put_in_state(rig.mirakl["alpha"], "1-A", "RECEIVED")
+    rig.poll(60)
+    changes.refund(rig.mirakl["alpha"], "1-A", "1-A-2", pieces)
+    rig.poll(60)
+    assert rig.attention() == []
+
+
+def test_a_line_that_was_refunded_before_the_delivery_stays_to_be_taken_out(rig: Rig) -> None:
+    shipped_in_the_portal_too_early(rig)
+    changes.refund(rig.mirakl["alpha"], "1-A", "1-A-2")
+    rig.poll(60)
+    changes.put_in_state(rig.mirakl["alpha"], "1-A", "RECEIVED")
+    rig.poll(60)
+    assert rig.attention() == ["lines_canceled_after_import"]
+
+
 def test_a_line_that_the_oms_takes_out_does_not_bring_the_settled_reason_back(rig: Rig) -> None:
     shipped_in_the_portal_too_early(rig)
     changes.refund(rig.mirakl["alpha"], "1-A", "1-A-2")
