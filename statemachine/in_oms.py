@@ -20,6 +20,7 @@ from statemachine.facts import (
     Handover,
     Line,
 )
+from statemachine.formulas import formula_of
 from statemachine.other_values import values_between, was_another
 from statemachine.parcels import sent_more_at
 from statemachine.payloads import what_oms_got
@@ -114,7 +115,9 @@ class ChangedContent:
 
     has: str  # the digest of what the OMS has: of what it got, or of what a person settled since
     told: str  # how the reason names the digest of what Mirakl shows (by_field.py)
-    is_back: bool  # Mirakl shows again what the OMS has; reads between showed another value
+    #: Mirakl shows again what the OMS has; reads between showed another value. False also if that is not known, because
+    #: the two digests are of different formulas.
+    is_back: bool
 
 
 def changed_contents(facts: Facts, left_out: Collection[str]) -> dict[str, ChangedContent]:
@@ -137,7 +140,8 @@ def changed_contents(facts: Facts, left_out: Collection[str]) -> dict[str, Chang
         for name in sorted(names | back):
             digest = told(has[name], now[name], without)
             digest = settled_on(found[name].told, digest) if name in found else digest
-            found[name] = ChangedContent(has[name], digest, is_back=name in back)
+            is_back = name in back and formula_of(has[name]) == formula_of(now[name])
+            found[name] = ChangedContent(has[name], digest, is_back=is_back)
     return found
 
 

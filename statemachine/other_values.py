@@ -5,8 +5,10 @@ list asked a person to tell the OMS, who may have done so. So the OMS may have t
 
 Of each value the facts keep the newest read that showed it, and for each name the newest two values. Of a content that
 is compared field by field (by_field.py), these are the newest two of each field: a field that a shop leaves out and
-that changes often must not displace the value of another one. Those of the newest read before the shipment are left
-out, so an order that never changed keeps nothing.
+that changes often must not displace the value of another one. Of a content whose formula an upgrade changed
+(formulas.py), these are the newest two of each formula: what the reads after the upgrade show must not displace a value
+that is compared with what the OMS got before it. Those of the newest read before the shipment are left out, so an order
+that never changed keeps nothing.
 """
 
 from collections.abc import Collection, Iterable, Iterator
@@ -78,8 +80,13 @@ def _two_of_each(shown: Iterable[Shown]) -> Iterator[Shown]:
 
 
 def _newest_two(values: list[Shown]) -> set[Shown]:
-    """The newest two of these values of one name, and of each field that they have. The newest value comes last."""
-    kept, by_field = {*values[-2:]}, [(one, found) for one in values if (found := fields_in(one.value)) is not None]
+    """The newest two of these values of one name in each formula, and of each field that they have. The newest value
+    comes last."""
+    formulas: dict[int, list[Shown]] = {}
+    for one in values:
+        formulas.setdefault(formula_of(one.value), []).append(one)
+    kept = {one for of_formula in formulas.values() for one in of_formula[-2:]}
+    by_field = [(one, found) for one in values if (found := fields_in(one.value)) is not None]
     for code in {code for _, found in by_field for code in found}:
         newest: dict[str, Shown] = {}
         for one, found in by_field:
