@@ -305,15 +305,21 @@ def _was_taken_back_before(facts: Facts, one: Cancellation) -> bool:
 
     A line counts if a person settled before that none of it is sent, or if Mirakl dates each of its refunds and
     cancelations before. Of a line of which pieces are left, the OMS may cancel as many as Mirakl shows fewer. A line
-    that left is canceled only if the OMS named pieces of it.
+    that left is canceled only if the OMS named pieces of it, or if the order that it canceled had pieces beside others.
     """
     lines = {line.id: line for line in facts.snapshot.lines} if facts.snapshot else {}
     of_pieces = {line for line, _ in one.items}
     left = {line for line in lines.keys() - of_pieces if has_left(facts, lines[line])}
-    ids = _named_lines(facts, one) - left
+    ids = _named_lines(facts, one) - {line for line in left if not _is_one_of_several(facts, one, line)}
     if not ids <= lines.keys() or _canceled_lines(facts, one)[0]:
         return False
     return bool(ids) and all(_is_taken_back_before(facts, lines[line], one.told_at) for line in ids)
+
+
+def _is_one_of_several(facts: Facts, one: Cancellation, line_id: str) -> bool:
+    """Whether the OMS has the line in another order too, and it is known how many pieces it canceled: then the line may
+    have left without these pieces."""
+    return may_have(facts, line_id) != [one.oms_id] and pieces_canceled(facts, line_id) is not None
 
 
 def _is_taken_back_before(facts: Facts, line: Line, told_at: datetime) -> bool:

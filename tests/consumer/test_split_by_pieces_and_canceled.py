@@ -1,0 +1,115 @@
+"""Pieces that Mirakl took back and the OMS canceled, and what becomes of the rest: one settle for one event."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from adapters.simulators.faults import Fault
+from adapters.simulators.mirakl import changes
+from statemachine.facts import DecisionKind
+from tests.consumer.in_oms_hands import decide, tell
+from tests.consumer.rig import Rig
+
+
+@pytest.fixture
+def rig(tmp_path: Path) -> Rig:
+    return Rig(tmp_path)
+
+
+def imported(rig: Rig, *orders: dict[str, int]) -> None:
+    """As these orders of the OMS, 7 and those after it, each with so many pieces of each line."""
+    parts = [
+        {
+            "id": 7 + number,
+            "external_ref": "1-A",
+            "items": [{"id": 1, "external_ref": f"1-A-{name[1:]}", "quantity": n} for name, n in order.items()],
+        }
+        for number, order in enumerate(orders)
+    ]
+    rig.oms.knobs.faults.append(Fault("order", "answer_after", 1, "1-A", status=201, content=json.dumps(parts)))
+    names = {name for order in orders for name in order}
+    rig.imported(lines=len(names), quantity=sum(order.get("L1", 0) for order in orders))
+
+
+def refund(rig: Rig, pieces: int | None = None, line: str = "1-A-1") -> None:
+    rig.clock.advance(60)
+    changes.refund(rig.mirakl["alpha"], "1-A", line, pieces)
+    rig.poll(60)
+
+
+def oms_cancels(rig: Rig, pieces: int, oms_id: int = 7) -> None:
+    items = [{"external_ref": "1-A-1", "quantity": pieces}]
+    tell(rig, 4, id=oms_id, new_cancellations=[{"items": items}])
+
+
+def leaves(rig: Rig, oms_id: int, parcel: int = 0, line: str = "1-A-1") -> None:
+    items = [{"external_ref": line, "quantity": parcel}]
+    more = {"new_shipments": [{"tracking": f"T{oms_id}", "items": items}]} if parcel else {}
+    tell(rig, 8, id=oms_id, shipping_tracking=f"T{oms_id}", **more)
+    rig.poll(600)
+    rig.work()
+
+
+# -- Each piece in an order of its own -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("parcel", [0, 1])
+@pytest.mark.parametrize("settled_first", [True, False])
+def test_an_order_that_was_canceled_whole_is_settled_once(rig: Rig, settled_first: bool, parcel: int) -> None:
+    imported(rig, {"L1": 1}, {"L1": 1})
+    refund(rig, 1)
+    assert rig.attention() == ["lines_canceled_after_import"]
+    if settled_first:
+        decide(rig, DecisionKind.SETTLE)
+    tell(rig, 128, id=8)
+    if not settled_first:
+        assert rig.attention() == ["lines_canceled_after_import"]
+        decide(rig, DecisionKind.SETTLE)
+    leaves(rig, 7, parcel)
+    assert (rig.state(), rig.attention()) == ("shipped", []), "no reason holds the calls of the rest"
+
+
+def test_the_other_two_of_three_orders_leave_after_one_settle(rig: Rig) -> None:
+    imported(rig, {"L1": 1}, {"L1": 1}, {"L1": 1})
+    leaves(rig, 7)
+    refund(rig, 1)
+    tell(rig, 128, id=8)
+    decide(rig, DecisionKind.SETTLE, "lines_canceled_after_import")
+    leaves(rig, 9)
+    assert (rig.state(), rig.attention()) == ("shipped", [])
+
+
+@pytest.mark.parametrize("settled_first", [True, False])
+def test_an_order_that_the_oms_canceled_first_is_settled_once(rig: Rig, settled_first: bool) -> None:
+    imported(rig, {"L1": 1}, {"L1": 1}, {"L1": 1})
+    tell(rig, 128, id=9)
+    if settled_first:
+        decide(rig, DecisionKind.SETTLE)
+    refund(rig, 1)
+    assert len(rig.attention()) == (0 if settled_first else 1)
+    if not settled_first:
+        decide(rig, DecisionKind.SETTLE)
+    leaves(rig, 7)
+    leaves(rig, 8)
+    assert (rig.state(), rig.attention()) == ("shipped", [])
+
+
+def test_an_order_that_was_canceled_without_a_refund_is_told_when_the_rest_leaves(rig: Rig) -> None:
+    imported(rig, {"L1": 1}, {"L1": 1}, {"L1": 1})
+    refund(rig, 1)
+    decide(rig, DecisionKind.SETTLE)
+    tell(rig, 128, id=8)
+    tell(rig, 128, id=9)
+    leaves(rig, 7)
+    assert rig.attention() == ["oms_canceled"]
+
+
+def test_a_line_that_left_before_the_rest_of_its_order_was_canceled_is_not_canceled(rig: Rig) -> None:
+    imported(rig, {"L1": 1, "L2": 1})
+    tell(rig, 4, new_shipments=[{"tracking": "T7", "items": [{"external_ref": "1-A-1", "quantity": 1}]}])
+    refund(rig, line="1-A-2")
+    for reason in rig.attention():
+        decide(rig, DecisionKind.SETTLE, reason)
+    tell(rig, 128)
+    assert "oms_canceled" not in rig.attention()
