@@ -17,7 +17,7 @@ from statemachine.facts import (
     age_of,
 )
 from statemachine.ids_in_text import entries, read, written
-from statemachine.in_oms import has_left, is_shown_shipped, is_to_be_sent
+from statemachine.in_oms import has_left, is_confirmed_by_us, is_shown_shipped, is_to_be_sent
 from statemachine.missing import misses_known_to
 from statemachine.occurrences import Begun, age_of_kept, is_kept
 from statemachine.parcels import sent_quantity
@@ -38,7 +38,7 @@ from statemachine.reads_kept import NotShown
 from statemachine.reason_of_order import Attention
 from statemachine.reasons import Reason
 from statemachine.receipts import cancellations_once
-from statemachine.settled import taken_out
+from statemachine.settled import is_settled_as_added, is_taken_out, taken_out
 from statemachine.stops import SHIPPED_LINE, TAKEN_BACK, stood_at_shipment
 
 #: Before the canceled lines that are not to be sent, in the detail of the reason.
@@ -221,10 +221,14 @@ def missing_pieces(one: Attention, facts: Facts) -> dict[str, int | None]:
 
 def is_said_to_have_left(facts: Facts, line: Line) -> bool:
     """Whether Mirakl shows the line shipped, or a person said that it left. Mirakl may debit one parcel, and show which
-    lines are in it: then the others did not leave."""
+    lines are in it: then the others did not leave. Our OR24 marks every line, so it proves nothing of one."""
+    if line.is_taken_back or is_vouched(facts, line):
+        return not line.is_taken_back
+    if is_confirmed_by_us(facts) and not has_left(facts, line) and not _is_of_others(facts, line):
+        return False
     marked = [one for one in (facts.snapshot.lines if facts.snapshot else ()) if _is_marked(one)]
     of_order = is_shown_shipped(facts) and (mirakl_state(facts) in AFTER_SHIPPING or not marked)
-    return not line.is_taken_back and (of_order or _is_marked(line) or is_vouched(facts, line))
+    return of_order or _is_marked(line)
 
 
 def _is_marked(line: Line) -> bool:
@@ -339,16 +343,23 @@ def _named_lines(facts: Facts, one: Cancellation) -> set[str]:
 
 
 def _canceled_lines(facts: Facts, one: Cancellation) -> tuple[set[str], set[str]]:
-    """The lines of this cancellation that the OMS does not make: those to be sent, and those not to be sent."""
+    """The lines of this cancellation that the OMS does not make: those to be sent, and the others, not to be sent or
+    asked about by another reason."""
     lines, named = facts.snapshot.lines if facts.snapshot else (), _named_lines(facts, one)
     mine = [line for line in lines if line.id in named and not has_left(facts, line) and _nobody_makes(facts, line.id)]
-    owed = {line.id for line in mine if _is_to_be_made(facts, line)}
+    owed = {line.id for line in mine if _is_to_be_made(facts, line) and not _is_asked_as_added(facts, line, one)}
     return owed, {line.id for line in mine} - owed
 
 
 def _is_to_be_made(facts: Facts, line: Line) -> bool:
     """Whether the line is to be sent, or only our OR24 marked it shipped."""
     return line.is_owed or (is_to_be_sent(facts, line) and not _is_of_others(facts, line))
+
+
+def _is_asked_as_added(facts: Facts, line: Line, one: Cancellation) -> bool:
+    """Whether lines_added_after_import asks or asked since this cancellation about a line that only our OR24 marked
+    shipped, because a person had settled that none of it is sent."""
+    return not line.is_owed and (is_taken_out(facts, line.id) or is_settled_as_added(facts, line.id, one.told_at))
 
 
 def _is_of_others(facts: Facts, line: Line) -> bool:

@@ -30,7 +30,7 @@ from consumer.operations.cases import (
     withdrawals,
 )
 from consumer.operations.causes_before_import import BEFORE_IMPORT, states_of_lines
-from consumer.operations.cures_of_canceled import is_out
+from consumer.operations.cures_of_canceled import is_marked_by_us_alone, is_out
 from consumer.operations.deadline_causes import acceptance_due, shipping_due
 from consumer.operations.payments import workflow_in_words
 from statemachine.canceled_by_oms import (
@@ -178,6 +178,9 @@ def _beside_cancellation(case: Case, line: Line) -> str:
     """What Mirakl shows of a line that the OMS canceled, and that is not to be sent, or not all of it."""
     if is_said_to_have_left(case.facts, line):
         return "a person said that it left" if is_vouched(case.facts, line) else "Mirakl shows it shipped"
+    if is_marked_by_us_alone(case.facts, line):
+        incident = ", and it had an incident then" if was_marked_in_incident(case.facts, line) else ""
+        return f"Mirakl shows it {line.state}, as OR24 marked the whole order{incident}"
     return _left_over(case, line) + ("" if line.is_taken_back else _what_oms_did(case.facts, line))
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 from typing import Final
 
-from consumer.operations.cases import named
+from consumer.operations.cases import is_marked_by_us, named
 from statemachine.canceled_by_oms import (
     canceled_and_to_be_sent,
     is_canceled_as_taken_back,
@@ -75,6 +75,13 @@ _CURE_OF_CANCELED_AND_SHIPPED: Final = (
     "was marked shipped too early, have the OMS make them again, or refund them in Mirakl's portal; then settle."
 )
 
+#: What to do about lines that the OMS canceled, and that only our OR24 for the other lines marked shipped.
+_CURE_OF_CANCELED_AND_MARKED_BY_US: Final = (
+    "Our OR24 reported the whole order shipped, these lines too. The OMS canceled them, so nobody makes them. Look in "
+    "Mirakl's portal how their incident, refund or cancelation ended: have them refunded, unless that is done or they "
+    "are to be sent after all, and have nothing made again before. Then `orders settle ORDER --reason WHY`."
+)
+
 #: What to do about one of several orders of the OMS that it canceled.
 _CURE_OF_CANCELED_BESIDE_ANOTHER: Final = (
     "The OMS did not cancel its other order: the `cause` says what became of that one. Ask the OMS whether it holds "
@@ -135,6 +142,7 @@ CURES_OF_CANCELED: Final = (
     _CURE_OF_NONE_TO_BE_SENT,
     _CURE_OF_CANCELED_IN_INCIDENT,
     _CURE_OF_CANCELED_AND_SHIPPED,
+    _CURE_OF_CANCELED_AND_MARKED_BY_US,
     _CURE_OF_CANCELED_BESIDE_ANOTHER,
     _CURE_OF_CANCELED_AND_GONE,
     CURE_OF_GONE_AND_CANCELED,
@@ -155,6 +163,8 @@ def cure_of_canceled(one: Attention, facts: Facts) -> str:
         return _CURE_OF_CANCELED_AND_GONE
     if any(_is_in_incident(facts, line) for line in lines):
         return _cure_of_incident(one, facts, lines)
+    if lines and all(is_marked_by_us_alone(facts, line) for line in lines):
+        return _CURE_OF_CANCELED_AND_MARKED_BY_US
     return _cure_of_missing(one, facts, lines)
 
 
@@ -174,6 +184,12 @@ def _cure_of_missing(one: Attention, facts: Facts, lines: Sequence[Line]) -> str
     is_by_mirakl = all(_is_taken_back(facts, line) for line in out)
     of_all = _CURE_OF_CANCELED_BY_BOTH if is_by_mirakl else _CURE_OF_NONE_TO_BE_SENT
     return of_all if out else ""
+
+
+def is_marked_by_us_alone(facts: Facts, line: Line) -> bool:
+    """Whether Mirakl shows the line shipped only because our OR24 marked every line of the order so."""
+    left = has_left(facts, line) or is_said_to_have_left(facts, line)
+    return is_marked_by_us(facts, line) and not left
 
 
 def _is_in_incident(facts: Facts, line: Line) -> bool:

@@ -84,3 +84,62 @@ def test_a_settle_of_the_incident_says_enough_before_the_oms_cancels_the_line(ri
     decide(rig, DecisionKind.SETTLE, "line_incident")
     canceled(rig)
     assert rig.attention() == []
+
+
+def other_line_leaves(rig: Rig) -> None:
+    """The OMS sends the second line, and our OR24 marks both."""
+    tell(rig, 8, new_shipments=[{"tracking": "T1", "items": [{"external_ref": "1-A-2", "quantity": 2}]}])
+    rig.poll(600)
+    rig.work()
+    assert (rig.state(), "shipped" in rig.effects()) == ("shipped", True)
+
+
+def test_a_line_that_the_oms_cancels_after_our_or24_marked_it_is_refunded(rig: Rig) -> None:
+    in_incident(rig)
+    other_line_leaves(rig)
+    assert rig.attention() == ["line_incident"]
+    canceled(rig)
+    assert rig.attention() == ["oms_canceled"]
+    assert reason(rig).cause.endswith(
+        f"; {LINE} ({MUG}): Mirakl shows it SHIPPED, as OR24 marked the whole order, and it had an incident then"
+    )
+    assert reason(rig).cure.startswith(
+        "Our OR24 reported the whole order shipped, these lines too. The OMS canceled them, so nobody makes them. Look "
+        "in Mirakl's portal how their incident, refund or cancelation ended: have them refunded, unless that is done "
+    )
+    changes.refund(rig.mirakl["alpha"], "1-A", LINE)
+    rig.poll(60)
+    assert "have them refunded" not in reason(rig).cure
+
+
+@pytest.mark.parametrize("first", ["oms_canceled", "line_incident"])
+def test_a_line_whose_cancellation_and_incident_are_settled_is_asked_about_once_after_our_or24(
+    rig: Rig, first: str
+) -> None:
+    in_incident(rig)
+    canceled(rig)
+    decide(rig, DecisionKind.SETTLE, first)
+    decide(rig, DecisionKind.SETTLE)
+    other_line_leaves(rig)
+    assert rig.attention() == ["lines_added_after_import"]
+    assert "If the customer is not to get the line, refund it there" in reason(rig, "lines_added_after_import").cure
+    decide(rig, DecisionKind.SETTLE)
+    rig.poll(600)
+    assert rig.attention() == []
+
+
+def test_a_line_whose_incident_was_settled_before_the_oms_canceled_it_is_asked_about_once(rig: Rig) -> None:
+    in_incident(rig)
+    decide(rig, DecisionKind.SETTLE, "line_incident")
+    canceled(rig)
+    other_line_leaves(rig)
+    assert rig.attention() == ["lines_added_after_import"]
+
+
+def test_a_line_of_which_only_the_cancellation_was_settled_is_asked_about_after_our_or24(rig: Rig) -> None:
+    in_incident(rig)
+    canceled(rig)
+    decide(rig, DecisionKind.SETTLE, "oms_canceled")
+    other_line_leaves(rig)
+    assert rig.attention() == ["oms_canceled"]
+    assert "have them refunded, unless that is done" in reason(rig).cure
