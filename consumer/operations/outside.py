@@ -89,7 +89,7 @@ def canceled_in_oms(facts: Facts, policy: Policy, attention: Collection[Attentio
             "or refund it in Mirakl's portal"
         )
         return
-    if not is_canceled_by_oms(facts):
+    if not nobody_makes_any(facts):
         yield (
             f"Mirakl still shows {lines} to be sent, which the OMS canceled: OR24 reports it shipped with the rest, "
             "so cancel or refund it in Mirakl's portal first"
@@ -99,6 +99,12 @@ def canceled_in_oms(facts: Facts, policy: Policy, attention: Collection[Attentio
         f"Mirakl still shows {lines} to be sent, and nobody makes it: cancel or refund it in Mirakl's portal, or have "
         f"the OMS make it again; else {_asked_again(facts, policy, attention)}"
     )
+
+
+def nobody_makes_any(facts: Facts) -> bool:
+    """Whether the OMS canceled the order, or each line that is to be sent, and nothing left."""
+    owed = {line.id for line in facts.snapshot.owed_lines} if facts.snapshot and not facts.dispatches else set()
+    return is_canceled_by_oms(facts) or (bool(owed) and owed <= {*canceled_and_to_be_sent(facts)})
 
 
 def _asked_again(facts: Facts, policy: Policy, attention: Collection[Attention]) -> str:

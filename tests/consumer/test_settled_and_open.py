@@ -76,3 +76,13 @@ def test_pieces_that_the_oms_makes_too_are_named_until_they_left(rig: Rig) -> No
     ) in waits_for(rig)
     decide(rig, DecisionKind.SENT)
     assert "settled" not in waits_for(rig)
+
+
+def test_lines_that_the_oms_canceled_one_by_one_do_not_wait_for_a_rest(rig: Rig) -> None:
+    one_line_canceled(rig)
+    tell(rig, 4, new_cancellations=[{"items": [{"external_ref": "1-A-1", "quantity": 1}]}])
+    decide(rig, DecisionKind.SETTLE, "oms_canceled")
+    said = waits_for(rig)
+    assert said.startswith("a person: the OMS canceled all of it, so nobody there makes it; ana settled oms_canceled ")
+    assert "Mirakl still shows 1-A-1, 1-A-2 to be sent, and nobody makes it: cancel or refund it" in said
+    assert "the rest" not in said
