@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from datetime import datetime
 from typing import Final
 
+from statemachine.commands import CommandKind
 from statemachine.facts import (
     AFTER_SHIPPING,
     EPOCH,
@@ -29,6 +30,7 @@ from statemachine.readings import (
     is_ended_everywhere,
     is_ended_in_oms,
     is_vouched,
+    last_answer,
     may_have,
     mirakl_state,
     parts_in_oms,
@@ -330,9 +332,22 @@ def _is_taken_back_before(facts: Facts, line: Line, told_at: datetime) -> bool:
     settle = taken_out(facts, line.id)
     if settle is not None and not Begun(told_at=told_at).is_known_to(settle):
         return True
+    if _came_back_later(facts, line, told_at):
+        return True
     if line.is_taken_back:
         return bool(line.withdrawn_at) and max(line.withdrawn_at) < told_at
     return 0 < (pieces_canceled(facts, line.id, told_at) or 0) <= (pieces_taken_back(facts, line) or 0)
+
+
+def _came_back_later(facts: Facts, line: Line, told_at: datetime) -> bool:
+    """Whether our OR24 reported the line shipped after this cancellation, and Mirakl took some of it back after that.
+
+    OR24 had waited for what a person said of the cancellation, so goods that come back later do not ask again.
+    """
+    answer = last_answer(facts, CommandKind.CONFIRM)
+    if answer is None or not EPOCH < told_at < answer.at:
+        return False
+    return max(line.withdrawn_at, default=EPOCH) > answer.at and has_left(facts, line)
 
 
 def _named_lines(facts: Facts, one: Cancellation) -> set[str]:

@@ -113,3 +113,22 @@ def test_a_line_that_left_before_the_rest_of_its_order_was_canceled_is_not_cance
         decide(rig, DecisionKind.SETTLE, reason)
     tell(rig, 128)
     assert "oms_canceled" not in rig.attention()
+
+
+# -- Goods that come back after the shipment -------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("back", [1, 2, None])
+def test_a_return_after_the_shipment_does_not_bring_the_cancellation_back(rig: Rig, back: int | None) -> None:
+    imported(rig, {"L1": 3})
+    refund(rig, 1)
+    oms_cancels(rig, 1)
+    decide(rig, DecisionKind.SETTLE)
+    leaves(rig, 7, 2)
+    changes.put_in_state(rig.mirakl["alpha"], "1-A", "RECEIVED")
+    rig.poll(60)
+    refund(rig, back)
+    assert "oms_canceled" not in rig.attention()
+    changes.pay_refunds(rig.mirakl["alpha"], "1-A")
+    rig.poll(60)
+    assert "oms_canceled" not in rig.attention()
