@@ -1,6 +1,6 @@
 """The rules by which an order that the OMS canceled, as a whole or in part, needs a person."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import datetime
 from typing import Final
 
@@ -87,17 +87,7 @@ def pieces_canceled(facts: Facts, line_id: str, until: datetime | None = None) -
 
     None: not known. It canceled an order as a whole, and did not say how many pieces that had, or it made more since.
     """
-    each = [one for one in _once(facts) if until is None or one.told_at <= until]
-    orders = may_have(facts, line_id) if each else []
-    whole = {one.oms_id for one in each if not one.items}.intersection(orders)
-    named = [pieces for one in each if one.oms_id not in whole for name, pieces in one.items if name == line_id]
-    if not whole:
-        return sum(named)
-    held = {part.oms_id: dict(part.quantities)[line_id] for part in facts.parts if line_id in dict(part.quantities)}
-    is_known = held.keys() >= {*orders} and sum(held.values()) <= most_handed_over(facts, line_id)
-    if whole - ended_in_oms(facts) or not is_known:
-        return None
-    return sum(named) + sum(held[oms_id] for oms_id in whole)
+    return _pieces_in(facts, line_id, [one for one in _once(facts) if until is None or one.told_at <= until])
 
 
 def pieces_made_again(facts: Facts, line_id: str) -> tuple[int, list[int]]:
@@ -208,17 +198,36 @@ def missing_pieces(one: Attention, facts: Facts) -> dict[str, int | None]:
     for line in lines_canceled_in(one, facts):
         if line.id in not_owed or line.is_taken_back or is_said_to_have_left(facts, line) or has_left(facts, line):
             continue
-        canceled = pieces_canceled(facts, line.id)
+        taken = pieces_taken_back(facts, line)
+        number = _missing_by(facts, one, line.id, taken or 0)
         if not names_pieces(one):
             if not _nobody_makes(facts, line.id):
                 continue
-            canceled = most_handed_over(facts, line.id) or pieces_of(facts, line) or 1
-        taken = pieces_taken_back(facts, line)
-        if canceled is None or (taken is None and line.withdrawn is Withdrawn.PART):
+            all_of_it = most_handed_over(facts, line.id) or pieces_of(facts, line) or 1
+            number = max(0, all_of_it - (taken or 0)) if number is None else number
+        if number is None or (taken is None and line.withdrawn is Withdrawn.PART):
             found[line.id] = None
-        elif canceled > (taken or 0):
-            found[line.id] = canceled - (taken or 0)
+        elif number:
+            found[line.id] = number
     return found
+
+
+def _missing_by(facts: Facts, one: Attention, line_id: str, taken: int) -> int | None:
+    """How many pieces of the line are missing because of the cancellation of this reason, so that those of several
+    reasons add up. None: not known, or the OMS canceled the same order as a whole more than once.
+
+    What Mirakl took back is counted for the cancellations that a person settled, and then for the oldest.
+    """
+    each = sorted(_once(facts), key=lambda other: (not _settles_of(facts, other), other.told_at))
+    names, name = [_named(other) for other in each], one.detail.partition(NOT_OWED)[0]
+    whole = [other.oms_id for other in each if not other.items]
+    if name not in names or len(whole) > len({*whole}):
+        return None
+    own = names.index(name)
+    before, with_it = (_pieces_in(facts, line_id, each[:end]) for end in (own, own + 1))
+    if before is None or with_it is None:
+        return None
+    return max(0, with_it - taken) - max(0, before - taken)
 
 
 def is_said_to_have_left(facts: Facts, line: Line) -> bool:
@@ -299,6 +308,20 @@ def _shown_again(facts: Facts, settles: list[Decision]) -> datetime:
     return unseen
 
 
+def _pieces_in(facts: Facts, line_id: str, each: Sequence[Cancellation]) -> int | None:
+    """How many pieces of the line these cancellations are about. None: not known."""
+    orders = may_have(facts, line_id) if each else []
+    whole = {one.oms_id for one in each if not one.items}.intersection(orders)
+    named = [pieces for one in each if one.oms_id not in whole for name, pieces in one.items if name == line_id]
+    if not whole:
+        return sum(named)
+    held = {part.oms_id: dict(part.quantities)[line_id] for part in facts.parts if line_id in dict(part.quantities)}
+    is_known = held.keys() >= {*orders} and sum(held.values()) <= most_handed_over(facts, line_id)
+    if whole - ended_in_oms(facts) or not is_known:
+        return None
+    return sum(named) + sum(held[oms_id] for oms_id in whole)
+
+
 def _named(one: Cancellation) -> str:
     lines = [f"{written(line)}*{quantity}" for line, quantity in one.items]
     # The time tells a second equal cancellation from the first, which a person may have settled.
@@ -317,7 +340,8 @@ def _was_taken_back_before(facts: Facts, one: Cancellation) -> bool:
     of_pieces = {line for line, _ in one.items}
     left = {line for line in lines.keys() - of_pieces if has_left(facts, lines[line])}
     ids = _named_lines(facts, one) - {line for line in left if not _is_one_of_several(facts, one, line)}
-    if not ids <= lines.keys() or _canceled_lines(facts, one)[0]:
+    owed = _canceled_lines(facts, one)[0]
+    if not ids <= lines.keys() or not all(_are_pieces_taken_back(facts, lines[line], one.told_at) for line in owed):
         return False
     return bool(ids) and all(_is_taken_back_before(facts, lines[line], one.told_at) for line in ids)
 
@@ -336,6 +360,11 @@ def _is_taken_back_before(facts: Facts, line: Line, told_at: datetime) -> bool:
         return True
     if line.is_taken_back:
         return bool(line.withdrawn_at) and max(line.withdrawn_at) < told_at
+    return _are_pieces_taken_back(facts, line, told_at)
+
+
+def _are_pieces_taken_back(facts: Facts, line: Line, told_at: datetime) -> bool:
+    """Whether Mirakl took back as many pieces of the line as the OMS had canceled by then, or more."""
     return 0 < (pieces_canceled(facts, line.id, told_at) or 0) <= (pieces_taken_back(facts, line) or 0)
 
 

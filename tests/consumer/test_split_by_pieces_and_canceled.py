@@ -7,6 +7,7 @@ import pytest
 
 from adapters.simulators.faults import Fault
 from adapters.simulators.mirakl import changes
+from consumer.operations import orders as operations
 from statemachine.facts import DecisionKind
 from tests.consumer.in_oms_hands import decide, tell
 from tests.consumer.rig import Rig
@@ -113,6 +114,56 @@ def test_a_line_that_left_before_the_rest_of_its_order_was_canceled_is_not_cance
         decide(rig, DecisionKind.SETTLE, reason)
     tell(rig, 128)
     assert "oms_canceled" not in rig.attention()
+
+
+# -- More that the OMS cancels later ---------------------------------------------------------------------------------
+
+
+def missing(rig: Rig) -> list[str]:
+    """What each reason oms_canceled says is missing."""
+    found = operations.explanation(rig.store, rig.row(), rig.policies["alpha"], rig.clock.now())
+    cures = [one.cure for one in found.attention if one.reason == "oms_canceled"]
+    return [cure.partition("Missing is only ")[2].partition(" of ")[0] for cure in cures]
+
+
+@pytest.mark.parametrize("settled_first", [True, False])
+def test_what_the_oms_cancels_after_both_is_one_reason_with_its_own_pieces(rig: Rig, settled_first: bool) -> None:
+    """Nobody makes any piece of the line then."""
+    imported(rig, {"L1": 3})
+    refund(rig, 1)
+    oms_cancels(rig, 1)
+    if settled_first:
+        decide(rig, DecisionKind.SETTLE)
+    oms_cancels(rig, 2)
+    assert missing(rig) == ["2"]
+    decide(rig, DecisionKind.SETTLE, "oms_canceled")
+    assert "oms_canceled" not in rig.attention()
+
+
+def test_the_missing_pieces_of_two_reasons_add_up(rig: Rig) -> None:
+    imported(rig, {"L1": 5})
+    oms_cancels(rig, 2)
+    oms_cancels(rig, 1)
+    assert missing(rig) == ["", ""]
+    refund(rig, 1)
+    assert missing(rig) == ["1", "1"]
+
+
+def test_what_mirakl_took_back_counts_first_for_what_a_person_settled(rig: Rig) -> None:
+    imported(rig, {"L1": 5})
+    oms_cancels(rig, 1)
+    decide(rig, DecisionKind.SETTLE)
+    oms_cancels(rig, 2)
+    refund(rig, 1)
+    assert missing(rig) == ["2"], "the one that was settled is refunded, as the person said"
+
+
+def test_each_of_two_orders_that_were_canceled_whole_names_its_own_pieces(rig: Rig) -> None:
+    imported(rig, {"L1": 2}, {"L1": 2})
+    refund(rig, 1)
+    tell(rig, 128, id=7)
+    tell(rig, 128, id=8)
+    assert missing(rig) == ["1", "2"]
 
 
 # -- Goods that come back after the shipment -------------------------------------------------------------------------
