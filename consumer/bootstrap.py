@@ -24,8 +24,6 @@ from adapters.messages.oms_events import decode_oms, unread_event
 from adapters.messages.snapshots import seal_snapshot
 from adapters.ports import Clock, LogWriter, Marketplace
 from adapters.remotes.beside import Beside
-from adapters.remotes.kornitx_order import external_ref_in
-from adapters.store import commands as command_rows
 from adapters.store import dead_letters as dead_letter_rows
 from adapters.store import engine
 from adapters.store import policies as policy_rows
@@ -52,6 +50,7 @@ from consumer.missing import MissingOrders
 from consumer.poll_schedule import ScheduledPoller
 from consumer.poller import Poller
 from consumer.pollers import PollerPool
+from consumer.prefixes import check_references
 from consumer.relay import Relay, RelayLoop
 from consumer.retry import Backoff
 from consumer.secrets import (
@@ -199,21 +198,6 @@ def bind_shops(settings: Settings, store: Store, clock: Clock) -> None:
         # could wait for each other.
         for name, shop in sorted(settings.shops.items()):
             shop_rows.bind(tx, name, shop.endpoint, shop.shop_id, effects=switch[shop.effects], now=clock.now())
-
-
-def check_references(settings: Settings, store: Store) -> None:
-    """Raise ConfigError if the OMS has orders under a prefix that the settings do not name: no report on them would
-    reach them."""
-    for name, shop in settings.shops.items():
-        found = command_rows.payload_in_oms(store, name)
-        reference = external_ref_in(found[1]) if found else ""
-        known = (shop.oms.external_ref_prefix, *shop.oms.former_external_ref_prefixes)
-        if found and reference and all(reference != prefix + found[0] for prefix in known):
-            prefix = reference.removesuffix(found[0])
-            raise ConfigError(
-                f'shops.{name}.oms.external_ref_prefix: the OMS has orders of the shop under the prefix "{prefix}", as '
-                f"{reference}. Keep that prefix, or name it in former_external_ref_prefixes too"
-            )
 
 
 def open_log(settings: Settings, store: Store, clock: Clock) -> EmbeddedLog | KafkaLog:

@@ -137,6 +137,11 @@ def external_ref_in(payload: bytes) -> str:
         return ""
 
 
+def beginning_with(external_ref: str) -> bytes:
+    """How a payload with this external_ref begins, if this version of `build_payload` built it."""
+    return f'{{"external_ref": {simplejson.dumps(external_ref)}, '.encode()
+
+
 _MESSAGES: Final = ":MiraklOrderMessage"
 
 

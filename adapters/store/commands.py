@@ -5,7 +5,7 @@ of the token ends or reopens it: `mark_sending` before the call, then `release` 
 may only mark the row: `mark_obsolete`, `revive`, `put_off` and `put_back`.
 """
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Generator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import cache
@@ -350,6 +350,10 @@ class StoredPayload:
     facts: str  # of the order, as JSON
 
 
+#: Of a payload, which hold the order's external_ref.
+_FIRST_BYTES: Final = 400
+
+
 def newest_payloads(tx: Transaction, order_keys: Collection[int]) -> dict[int, bytes]:
     """Return the newest payload of an import of each of these orders that has one, by the key of the order."""
     c = s.commands.c
@@ -358,15 +362,26 @@ def newest_payloads(tx: Transaction, order_keys: Collection[int]) -> dict[int, b
     return {row.order_key: row.payload for row in rows}
 
 
-def payload_in_oms(store: Store, shop: str) -> tuple[str, bytes] | None:
-    """Return the id of the order of a shop that the OMS got last and has not sent, and the payload of its import. None:
-    the store has none."""
-    c, o = s.commands.c, s.orders.c
-    imported = sa.select(o.order_id, c.payload).join(s.orders, o.id == c.order_key)
-    imported = imported.where(o.shop == shop, o.state == State.IMPORTED, c.payload.is_not(None))
+def payloads_in_oms(
+    store: Store, shop: str, beginnings: Callable[[str], Collection[bytes]]
+) -> Generator[tuple[str, bytes], None, None]:
+    """Yield the newest payload of each order of a shop that the OMS has or may have and that is not shipped at Mirakl,
+    with the order's id, unless the payload begins with one of the `beginnings` of this id.
+
+    Of the other payloads only the first bytes are read, and those of a few orders at a time are in memory.
+    """
+    c, o, newer = s.commands.c, s.orders.c, s.commands.alias()
+    of_order = sa.select(sa.func.max(newer.c.id)).where(newer.c.order_key == o.id, newer.c.kind == CommandKind.IMPORT)
+    newest = of_order.where(newer.c.payload.is_not(None)).correlate(s.orders).scalar_subquery()
+    first = sa.func.substr(c.payload, 1, _FIRST_BYTES, type_=sa.LargeBinary)
+    mine = sa.select(o.order_id, c.id, first).join(s.orders, o.id == c.order_key).where(o.shop == shop, c.id == newest)
+    may_have_landed = mine.where(o.state == State.SHIPPING, c.maybe_sent)
     with store.reading() as connection:
-        row = connection.execute(imported.order_by(o.entered_at.desc(), c.id.desc()).limit(1)).first()
-    return None if row is None else (row.order_id, row.payload)
+        few_at_once = connection.execution_options(yield_per=1000)
+        for orders in (mine.where(o.state.in_((State.IMPORTED, State.DISPATCHED))), may_have_landed):
+            for order_id, command_id, begins in few_at_once.execute(orders):
+                if not bytes(begins).startswith(tuple(beginnings(order_id))):
+                    yield order_id, connection.scalars(sa.select(c.payload).where(c.id == command_id)).one()
 
 
 def payloads_without_handover(store: Store, shop: str) -> list[StoredPayload]:

@@ -7,6 +7,7 @@ from typing import Any
 from adapters.remotes.mirakl import MiraklShop
 from adapters.store import policies as policy_rows
 from consumer import bootstrap, clients, config
+from consumer.prefixes import check_references
 from tests.consumer.rig import Rig, rig_settings
 
 
@@ -15,7 +16,7 @@ def start_again(rig: Rig, shop_table: Mapping[str, Any] = {}, oms_table: Mapping
     policies are stored, and the housekeeping has its first turns, as at the start of a process."""
     rig.settings = rig_settings(rig.settings.store.url, rig.mirakl, shop_table, oms_table)
     bootstrap.bind_shops(rig.settings, rig.store, rig.clock)
-    bootstrap.check_references(rig.settings, rig.store)
+    check_references(rig.settings, rig.store)
     rig.policies = dict(config.policies(rig.settings))
     with rig.store.transaction() as tx:
         policy_rows.store(tx, rig.policies, rig.clock.now())

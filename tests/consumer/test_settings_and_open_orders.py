@@ -2,15 +2,19 @@
 
 import json
 from collections.abc import Mapping
+from contextlib import nullcontext
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
+import sqlalchemy as sa
 
 from adapters.errors import ConfigError
 from adapters.simulators.mirakl import changes
+from adapters.store import schema as s
+from statemachine.commands import CommandKind
 from statemachine.facts import DecisionKind
 from tests.consumer.in_oms_hands import decide, lost_then_refused, tell
 from tests.consumer.restarting import start_again
@@ -136,6 +140,62 @@ def test_with_another_prefix_the_service_starts_once_the_former_one_is_named(
         rig.work()
     assert [rig.state(one) for one in ("1-A", "2-A")] == ["shipped", "shipped"]
     start_again(rig, oms_table=after)
+
+
+def test_a_former_prefix_stays_named_while_the_oms_has_an_order_under_it(tmp_path: Path) -> None:
+    """The former one is "", then "A-"; the newest order has neither."""
+    rig = Rig(tmp_path)
+    rig.imported()
+    start_again(rig, oms_table=PREFIXED | {"former_external_ref_prefixes": [""]})
+    rig.imported("2-A")
+    third: dict[str, Any] = {"external_ref_prefix": "B-"}
+    start_again(rig, oms_table=third | {"former_external_ref_prefixes": ["", "A-"]})
+    rig.imported("3-A")
+    assert refs(rig) == ["1-A", "A-2-A", "B-3-A"]
+    for former, missing in (([], ""), (["A-"], ""), ([""], "A-")):
+        with pytest.raises(ConfigError, match=f'the OMS has orders of the shop under the prefix "{missing}", as '):
+            start_again(rig, oms_table=third | {"former_external_ref_prefixes": former})
+    start_again(rig, oms_table=third | {"former_external_ref_prefixes": ["A-", ""]})
+    rig.oms.dispatch("1-A", carrier="DPD", tracking="T1")
+    rig.switch(paused=("ship",))
+    for _ in range(2):
+        rig.poll(60)
+        rig.work()
+    assert rig.state() == "dispatched"
+    with pytest.raises(ConfigError, match='under the prefix ""'):
+        start_again(rig, oms_table=third | {"former_external_ref_prefixes": ["A-"]})
+    rig.switch()
+    for _ in range(2):
+        rig.poll(60)
+        rig.work()
+    assert rig.state() == "shipped"
+    start_again(rig, oms_table=third | {"former_external_ref_prefixes": ["A-"]})
+
+
+def test_the_prefix_of_an_import_whose_answer_was_lost_stays_named(tmp_path: Path) -> None:
+    rig = Rig(tmp_path)
+    rig.fail("order", "timeout_after")
+    rig.add("1-A", state="SHIPPING")
+    rig.poll()
+    rig.work()
+    assert (rig.state(), rig.effects()) == ("shipping", ["imported"])
+    with pytest.raises(ConfigError, match='under the prefix "", as 1-A'):
+        start_again(rig, oms_table=PREFIXED)
+
+
+def test_a_payload_of_another_form_is_read_whole(tmp_path: Path) -> None:
+    rig = Rig(tmp_path)
+    rig.imported()
+    c = s.commands.c
+    for form, starts in (
+        (b'{"items": [], "external_ref": "A-1-A"}', True),
+        (b"{", True),
+        (b'{"external_ref":"1-A"}', False),
+    ):
+        with rig.store.transaction() as tx:
+            tx.execute(sa.update(s.commands).where(c.kind == CommandKind.IMPORT).values(payload=form))
+        with nullcontext() if starts else pytest.raises(ConfigError, match='under the prefix "", as 1-A'):
+            start_again(rig, oms_table=PREFIXED)
 
 
 def test_an_import_that_may_have_landed_keeps_its_prefix(tmp_path: Path) -> None:

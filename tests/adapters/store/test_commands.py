@@ -16,6 +16,7 @@ from adapters.store.commands import LEASE, NewCommand
 from adapters.store.lanes import Lane
 from adapters.store.transaction import Store
 from statemachine.commands import Command, CommandKind, CommandState
+from statemachine.states import State
 from tests.adapters.store.support import CONFIRM, IMPORT, NOW, TRACK, Desk, claimable, later, lease, on_postgresql, rows
 from tests.support import Meanwhile, OpenStore
 
@@ -393,3 +394,32 @@ def test_settle_ends_a_command_once(desk: Desk) -> None:
     assert row.kind == CommandKind.IMPORT
     assert row.state == CommandState.DONE
     assert row.last_outcome == "result"
+
+
+def test_the_payloads_that_the_oms_has_or_may_have_are_found_by_how_they_begin(desk: Desk) -> None:
+    """Of each order the newest payload counts, and only those that begin otherwise are read."""
+    states = {
+        "SENT": State.DISPATCHED,
+        "IN": State.IMPORTED,
+        "LOST": State.SHIPPING,
+        "REFUSED": State.SHIPPING,
+        "DONE": State.SHIPPED,
+    }
+    o, c = s.orders.c, s.commands.c
+    for order_id, state in states.items():
+        for number in range(2):
+            (command,) = desk.open(replace(IMPORT, round=number), order_id=order_id)
+            desk.lease(command)
+            desk.mark_sending(command, payload=b"%d" % number + b"-" * 1000)
+            desk.settle(command)
+        with desk.store.transaction() as tx:
+            tx.execute(sa.update(s.orders).where(o.order_id == order_id).values(state=state))
+            if order_id == "REFUSED":
+                tx.execute(sa.update(s.commands).where(c.id == command).values(maybe_sent=False))
+
+    def found(begins: bytes) -> list[tuple[str, bytes]]:
+        return sorted(command_rows.payloads_in_oms(desk.store, "alpha", lambda order_id: [begins]))
+
+    assert found(b"0") == [(order_id, b"1" + b"-" * 1000) for order_id in ("IN", "LOST", "SENT")]
+    assert found(b"1") == []
+    assert list(command_rows.payloads_in_oms(desk.store, "beta", lambda order_id: [])) == []
