@@ -33,8 +33,18 @@ _CURE_OF_CANCELED_BY_BOTH: Final = (
 #: The same if it is not known how many pieces Mirakl took back.
 _CURE_OF_CANCELED_AND_UNKNOWN: Final = (
     "Mirakl took back a part too, and its amounts do not tell how many pieces: ask the operator. If the OMS canceled "
-    "no more, refund nothing more and have nothing made again. If it canceled more, cancel or refund only the "
+    "as many, refund nothing more and have nothing made again. If it canceled fewer, have the difference taken out "
+    "there before it is made; if that has left, arrange its return. If it canceled more, cancel or refund only the "
     "difference in Mirakl's portal, or have it made again. Then `orders settle ORDER --reason WHY`."
+)
+
+#: The same if it is not known how many pieces the OMS canceled.
+_CURE_OF_UNKNOWN_CANCELED: Final = (
+    "Mirakl took back a part too (`cause`), and the OMS's reports do not tell how many pieces it canceled: ask the "
+    "people of the OMS how many pieces it makes now. If these are all that is to be sent, refund nothing more and have "
+    "nothing made again. If it makes more, have the difference taken out there before it is made; if that has left, "
+    "arrange its return. If it makes fewer, cancel or refund only the difference in Mirakl's portal, or have it made "
+    "again. Then `orders settle ORDER --reason WHY`."
 )
 
 #: What to do about lines that the OMS canceled, of which only some are missing.
@@ -137,6 +147,7 @@ _CURE_OF_MADE_AGAIN: Final = (
 CURES_OF_CANCELED: Final = (
     _CURE_OF_CANCELED_BY_BOTH,
     _CURE_OF_CANCELED_AND_UNKNOWN,
+    _CURE_OF_UNKNOWN_CANCELED,
     _CURE_OF_SOME_MISSING,
     _CURE_OF_PART_MISSING,
     _CURE_OF_NONE_TO_BE_SENT,
@@ -176,9 +187,13 @@ def _cure_of_missing(one: Attention, facts: Facts, lines: Sequence[Line]) -> str
     if is_made_again or (is_made_by_another and not names_pieces(one) and len(out) < len(lines)):
         return _CURE_OF_CANCELED_BESIDE_ANOTHER
     these = ", ".join(f"{missing[line.id]} of {named(line)}" for line in lines if line.id in missing)
-    is_known = None not in missing.values()
+    unknown = [line for line in lines if line.id in missing and missing[line.id] is None]
+    is_known = not unknown
+    if out and unknown:
+        by_mirakl = any(pieces_taken_back(facts, line) is None for line in unknown)
+        return _CURE_OF_CANCELED_AND_UNKNOWN if by_mirakl else _CURE_OF_UNKNOWN_CANCELED
     if out and missing:
-        return _CURE_OF_SOME_MISSING.replace(_THESE, these) if is_known else _CURE_OF_CANCELED_AND_UNKNOWN
+        return _CURE_OF_SOME_MISSING.replace(_THESE, these)
     if missing and is_known and not names_pieces(one) and alive_parts(facts):
         return _CURE_OF_PART_MISSING.replace(_THESE, these)
     is_by_mirakl = all(_is_taken_back(facts, line) for line in out)

@@ -115,6 +115,16 @@ def test_a_piece_beside_an_order_that_may_have_it_is_not_just_missing(rig: Rig) 
     assert explained(rig, "oms_canceled").cure.startswith("The OMS did not cancel its other order:")
 
 
+def test_a_piece_of_an_order_that_was_made_again_is_compared_by_the_people_of_the_oms(rig: Rig) -> None:
+    imported(rig)
+    tell(rig, 128)
+    made_again(rig)
+    decide(rig, DecisionKind.SETTLE)
+    refund(rig)
+    oms_cancels(rig, 9)
+    assert "and the OMS's reports do not tell how many pieces it canceled" in explained(rig, "oms_canceled").cure
+
+
 @pytest.mark.parametrize("reports_first", [True, False])
 def test_an_order_whose_lines_no_answer_shows_makes_again_only_what_was_canceled_before(
     rig: Rig, reports_first: bool

@@ -211,6 +211,7 @@ def test_an_unknown_number_of_pieces_is_compared_by_a_person_and_settled_once(ri
     (one,) = cures(rig).values()
     assert one.reason == "oms_canceled"
     assert one.cure.startswith("Mirakl took back a part too, and its amounts do not tell how many pieces: ask the ")
+    assert "If it canceled fewer, have the difference taken out there before it is made" in one.cure
     decide(rig, DecisionKind.SETTLE)
     assert rig.attention() == []
     rest_leaves(rig)
