@@ -162,7 +162,9 @@ class ShopTable(Table):
     #: With `known-skus`: what happens to lines whose SKU the file does not name. `hold`: a person decides about the
     #: order; `refuse`: OR21 refuses these lines and accepts the others.
     unknown_skus: Literal["hold", "refuse"] = "hold"
-    #: Orders created before this instant are not touched. An order of which orderflow made a call already goes on.
+    #: Orders created before this instant are not touched. An order goes on if orderflow made a call of it already, or a
+    #: person said so (`orders handled`), or if the OMS has it and orderflow read it as ready for an import before this
+    #: instant.
     not_before: datetime = EPOCH
     #: Codes of the fulfilment centres from which the shop ships. An order without a centre is the shop's too. An order
     #: of any other centre is not imported (`not_ours_to_ship`).

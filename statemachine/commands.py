@@ -104,12 +104,20 @@ class Policy:
     version: int = 0  # of this policy in the store; an order keeps the version by which it was planned. 0: not stored
 
     def leaves_alone(self, facts: Facts) -> bool:
-        """Whether orderflow does not touch this order: it was created before `not_before`, and no call of it was begun.
-        An order that was begun goes on, also if `not_before` is set later. An order without a date does not count as
-        old."""
+        """Whether orderflow does not touch this order: it was created before `not_before`, and it was not begun. An
+        order that was begun goes on, also if `not_before` is set later.
+
+        It was begun if a call of it was, or if a person said that a call was made by hand (`orders handled`). Also if
+        the OMS has it from somebody else, and a read before `not_before` showed it ready for an import: the shop was
+        with orderflow then. If no read did, another program brought the order there before the change-over, and goes
+        on with it. An order without a date does not count as old.
+        """
         created_at = facts.snapshot.created_at if facts.snapshot else EPOCH
-        old = EPOCH < created_at < self.not_before
-        return old and all(one.carries == RESTORED for one in facts.attempts)
+        if not EPOCH < created_at < self.not_before:
+            return False
+        called = facts.answers or any(one.carries != RESTORED for one in facts.attempts)
+        ready = facts.baseline is not None and facts.baseline.at < self.not_before
+        return not (called or (facts.parts and ready))
 
 
 @dataclass(frozen=True, slots=True)

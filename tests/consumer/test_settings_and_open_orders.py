@@ -51,6 +51,41 @@ def test_an_imported_order_keeps_its_deadline_if_not_before_is_set_later(rig: Ri
     assert rig.attention() == ["shipping_due"]
 
 
+@pytest.mark.parametrize("by_hand", ["handled", "reported"])
+def test_an_order_that_was_entered_in_the_oms_by_hand_goes_on_if_not_before_is_set_later(
+    tmp_path: Path, by_hand: str
+) -> None:
+    rig = Rig(tmp_path)
+    rig.switch(paused=("import",))
+    rig.add("1-A", state="SHIPPING")
+    rig.poll()
+    rig.work()
+    if by_hand == "handled":
+        decide(rig, DecisionKind.HANDLED)
+    else:
+        tell(rig, 4)
+    assert (rig.state(), rig.effects(), rig.row().facts.attempts) == ("imported", [], ())
+    start_again(rig, {"not_before": rig.clock.now() + timedelta(days=1)})
+    rig.switch()
+    tell(rig, 8, shipping_carrier="DPD", shipping_tracking="T1")
+    rig.poll(600)
+    assert (rig.state(), rig.effects()) == ("shipped", ["tracking", "shipped"])
+
+
+@pytest.mark.parametrize("status", [4, 8])
+def test_an_order_that_another_program_imported_before_the_change_over_is_left_alone(
+    tmp_path: Path, status: int
+) -> None:
+    rig = Rig(tmp_path)
+    rig.add("1-A", state="SHIPPING")
+    rig.clock.advance(3600)
+    start_again(rig, {"not_before": rig.clock.now()})
+    for seconds in (60, 90_000):
+        rig.poll(seconds)
+        tell(rig, status, shipping_carrier="DPD", shipping_tracking="T1")
+    assert (rig.effects(), rig.attention()) == ([], [])
+
+
 # -- Deadlines, centres and what a report says ---------------------------------------------------------------------
 
 
