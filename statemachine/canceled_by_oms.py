@@ -190,6 +190,14 @@ def lines_canceled_in(one: Attention, facts: Facts) -> list[Line]:
     return [line for line in lines if line.id in ids or not ids]
 
 
+def left_all_the_same(one: Attention, facts: Facts) -> bool:
+    """Whether a reason `oms_canceled` is about a whole order of the OMS that reported its first goods after that."""
+    whole = [other for other in _once(facts) if not other.items and other.told_at > EPOCH]
+    mine = [other for other in whole if _named(other) == one.detail.partition(NOT_OWED)[0]]
+    left = [min((d.told_at for d in facts.dispatches if d.oms_id == other.oms_id), default=EPOCH) for other in mine]
+    return any(left_at > other.told_at for left_at, other in zip(left, mine, strict=True))
+
+
 def missing_pieces(one: Attention, facts: Facts) -> dict[str, int | None]:
     """How many pieces of each line nobody makes because of a reason `oms_canceled`, though Mirakl shows them to be sent
     and nobody said that they left. None: not known how many. A line of which none is missing is left out."""

@@ -8,6 +8,7 @@ from statemachine.canceled_by_oms import (
     canceled_and_to_be_sent,
     is_canceled_as_taken_back,
     is_said_to_have_left,
+    left_all_the_same,
     lines_canceled_in,
     missing_pieces,
     names_pieces,
@@ -92,6 +93,13 @@ _CURE_OF_CANCELED_AND_MARKED_BY_US: Final = (
     "are to be sent after all, and have nothing made again before. Then `orders settle ORDER --reason WHY`."
 )
 
+#: What to do about an order that the OMS canceled and sent all the same, while Mirakl took lines or pieces of it back.
+_CURE_OF_CANCELED_AND_LEFT: Final = (
+    "The OMS canceled this order there, and reported since that its goods left, though Mirakl took back a part of "
+    "what is to be sent. Ask the OMS how many pieces left in all. If these are more than are to be sent, stop that "
+    "parcel or arrange its return. Then `orders settle ORDER --reason WHY`."
+)
+
 #: What to do about one of several orders of the OMS that it canceled.
 _CURE_OF_CANCELED_BESIDE_ANOTHER: Final = (
     "The OMS did not cancel its other order: the `cause` says what became of that one. Ask the OMS whether it holds "
@@ -168,6 +176,8 @@ CURES_OF_CANCELED: Final = (
 def cure_of_canceled(one: Attention, facts: Facts) -> str:
     """What to do about a reason `oms_canceled`, by what is known of each line. Empty: its own cure says it."""
     lines = lines_canceled_in(one, facts)
+    if left_all_the_same(one, facts) and any(_is_taken_back(facts, line) for line in lines):
+        return _CURE_OF_CANCELED_AND_LEFT
     if lines and all(is_said_to_have_left(facts, line) for line in lines):
         return _CURE_OF_CANCELED_AND_SHIPPED
     if not_found_since_read(facts):

@@ -116,6 +116,20 @@ def test_a_line_that_left_before_the_rest_of_its_order_was_canceled_is_not_cance
     assert "oms_canceled" not in rig.attention()
 
 
+def test_a_canceled_order_that_leaves_all_the_same_is_perhaps_one_parcel_too_many(rig: Rig) -> None:
+    imported(rig, {"L1": 1}, {"L1": 1})
+    refund(rig, 1)
+    tell(rig, 128, id=8)
+    decide(rig, DecisionKind.SETTLE)
+    leaves(rig, 7)
+    leaves(rig, 8)
+    found = operations.explanation(rig.store, rig.row(), rig.policies["alpha"], rig.clock.now())
+    (one,) = found.attention
+    assert one.reason == "oms_canceled"
+    assert "reported since that its goods left" in one.cure
+    assert "stop that parcel or arrange its return" in one.cure
+
+
 # -- More that the OMS cancels later ---------------------------------------------------------------------------------
 
 
