@@ -1,14 +1,20 @@
 """The rules by which an order that the OMS canceled, as a whole or in part, needs a person."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from datetime import datetime
 from typing import Final
 
+from statemachine.canceled_pieces import (
+    cancellations_counted,
+    pieces_canceled,
+    pieces_in,
+    pieces_made_again,
+    pieces_taken_back,
+)
 from statemachine.commands import CommandKind
 from statemachine.facts import (
     AFTER_SHIPPING,
     EPOCH,
-    WITHDRAWN_OF,
     Cancellation,
     Decision,
     DecisionKind,
@@ -22,10 +28,8 @@ from statemachine.in_oms import has_left, is_confirmed_by_us, is_shown_shipped, 
 from statemachine.missing import misses_known_to
 from statemachine.occurrences import Begun, age_of_kept, is_kept
 from statemachine.parcels import sent_quantity
-from statemachine.payloads import most_handed_over, what_oms_got
+from statemachine.payloads import most_handed_over
 from statemachine.readings import (
-    ended_in_oms,
-    first_reported,
     in_parcels,
     is_ended_everywhere,
     is_ended_in_oms,
@@ -39,7 +43,6 @@ from statemachine.readings import (
 from statemachine.reads_kept import NotShown
 from statemachine.reason_of_order import Attention
 from statemachine.reasons import Reason
-from statemachine.receipts import cancellations_once
 from statemachine.settled import is_settled_as_added, is_taken_out, taken_out
 from statemachine.stops import SHIPPED_LINE, TAKEN_BACK, stood_at_shipment
 
@@ -61,7 +64,7 @@ def reasons_of_cancellations(facts: Facts) -> Iterator[Attention]:
     pieces of which Mirakl took back as many, before or after: the reason of that asks, unless a person settled this one
     (`is_asked_as_canceled`).
     """
-    for one in _once(facts):
+    for one in cancellations_counted(facts):
         if _was_taken_back_before(facts, one):
             continue
         what = Attention(Reason.OMS_CANCELED, _named(one))
@@ -78,54 +81,8 @@ def reasons_of_cancellations(facts: Facts) -> Iterator[Attention]:
 
 def canceled_and_to_be_sent(facts: Facts) -> list[str]:
     """The ids of the lines that the OMS canceled and does not make again, and that Mirakl still shows to be sent."""
-    canceled = set[str]().union(*(_canceled_lines(facts, one)[0] for one in _once(facts)))
+    canceled = set[str]().union(*(_canceled_lines(facts, one)[0] for one in cancellations_counted(facts)))
     return [line.id for line in (facts.snapshot.owed_lines if facts.snapshot else ()) if line.id in canceled]
-
-
-def pieces_canceled(facts: Facts, line_id: str, until: datetime | None = None) -> int | None:
-    """How many pieces of the line the OMS canceled, by its reports until then, or by all. 0: none that are known.
-
-    None: not known. It canceled an order as a whole, and did not say how many pieces that had, or it made more since.
-    """
-    return _pieces_in(facts, line_id, [one for one in _once(facts) if until is None or one.told_at <= until])
-
-
-def pieces_made_again(facts: Facts, line_id: str) -> tuple[int, list[int]]:
-    """How many of the pieces of the line that the OMS canceled it perhaps makes again in other orders, and the ids of
-    these. Such an order has or may have the line, and the answer to the import does not show it.
-
-    An order that reported before the cancellation counts only if the answer shows all pieces in other orders. Pieces of
-    orders that were canceled as a whole are left out: of these `pieces_canceled` is None then.
-    """
-    each = [one for one in _once(facts) if line_id in dict(one.items)]
-    shown = {part.oms_id: dict(part.quantities).get(line_id, 0) for part in facts.parts if part.quantities}
-    is_all_shown = 0 < most_handed_over(facts, line_id) <= sum(shown.values())
-    others = [oms_id for oms_id in (may_have(facts, line_id) if each else ()) if oms_id not in shown]
-    others = [oms_id for oms_id in others if not is_ended_in_oms(facts, oms_id, line_id)]
-    pieces, orders = 0, set[int]()
-    for one in each:
-        makes = {oms_id for oms_id in others if is_all_shown or first_reported(facts, oms_id) >= one.told_at}
-        if makes := makes - {one.oms_id}:
-            pieces += sum(number for line, number in one.items if line == line_id)
-            orders |= makes
-    return pieces, sorted(orders)
-
-
-def pieces_taken_back(facts: Facts, line: Line) -> int | None:
-    """How many pieces of the line Mirakl took back since the OMS got it. None: not known.
-
-    Mirakl may take canceled pieces out of `quantity`, or leave it and name them beside the amount (docs/mirakl.md 4.5).
-    """
-    got, went = what_oms_got(facts), most_handed_over(facts, line.id)
-    if not went:
-        return None
-    if line.is_taken_back:
-        return went
-    if line.withdrawn is Withdrawn.NONE:
-        return None if line.quantity is None else max(0, went - line.quantity)
-    is_since = all(one.contents and WITHDRAWN_OF + line.id not in dict(one.contents) for one in got)
-    is_clear = is_since and line.quantity in (went, went - line.withdrawn_pieces)
-    return line.withdrawn_pieces or None if is_clear else None
 
 
 def is_canceled_as_taken_back(facts: Facts, line: Line) -> bool:
@@ -144,7 +101,7 @@ def is_asked_as_canceled(facts: Facts, line: Line) -> bool:
     """
     if not facts.cancellations:  # of most orders; this saves time
         return False
-    mine = [one for one in _once(facts) if line.id in _named_lines(facts, one)]
+    mine = [one for one in cancellations_counted(facts) if line.id in _named_lines(facts, one)]
     if is_canceled_as_taken_back(facts, line):
         return any(_settles_of(facts, one) or not _was_taken_back_before(facts, one) for one in mine)
     is_unknown = line.withdrawn is Withdrawn.PART and pieces_taken_back(facts, line) is None
@@ -157,7 +114,7 @@ def is_asked_as_canceled(facts: Facts, line: Line) -> bool:
 
 def is_asked_as_owed(facts: Facts, line: Line) -> bool:
     """Whether `oms_canceled` asks or asked a person what becomes of the line, which the OMS canceled."""
-    mine = [one for one in _once(facts) if line.id in _named_lines(facts, one)]
+    mine = [one for one in cancellations_counted(facts) if line.id in _named_lines(facts, one)]
     return any(line.id in _canceled_lines(facts, one)[0] or _settles_of(facts, one) for one in mine)
 
 
@@ -192,7 +149,7 @@ def lines_canceled_in(one: Attention, facts: Facts) -> list[Line]:
 
 def left_all_the_same(one: Attention, facts: Facts) -> bool:
     """Whether a reason `oms_canceled` is about a whole order of the OMS that reported its first goods after that."""
-    whole = [other for other in _once(facts) if not other.items and other.told_at > EPOCH]
+    whole = [other for other in cancellations_counted(facts) if not other.items and other.told_at > EPOCH]
     mine = [other for other in whole if _named(other) == one.detail.partition(NOT_OWED)[0]]
     left = [min((d.told_at for d in facts.dispatches if d.oms_id == other.oms_id), default=EPOCH) for other in mine]
     return any(left_at > other.told_at for left_at, other in zip(left, mine, strict=True))
@@ -226,13 +183,13 @@ def _missing_by(facts: Facts, one: Attention, line_id: str, taken: int) -> int |
 
     What Mirakl took back is counted for the cancellations that a person settled, and then for the oldest.
     """
-    each = sorted(_once(facts), key=lambda other: (not _settles_of(facts, other), other.told_at))
+    each = sorted(cancellations_counted(facts), key=lambda other: (not _settles_of(facts, other), other.told_at))
     names, name = [_named(other) for other in each], one.detail.partition(NOT_OWED)[0]
     whole = [other.oms_id for other in each if not other.items]
     if name not in names or len(whole) > len({*whole}):
         return None
     own = names.index(name)
-    before, with_it = (_pieces_in(facts, line_id, each[:end]) for end in (own, own + 1))
+    before, with_it = (pieces_in(facts, line_id, each[:end]) for end in (own, own + 1))
     if before is None or with_it is None:
         return None
     return max(0, with_it - taken) - max(0, before - taken)
@@ -261,15 +218,6 @@ def names_pieces(one: Attention) -> bool:
 
 def _pieces_named(one: Attention) -> list[str]:
     return list(entries(one.detail.partition(NOT_OWED)[0]))[1:]
-
-
-def _once(facts: Facts) -> list[Cancellation]:
-    """The cancellations, without those of lines if the OMS canceled the whole order at the same time or later."""
-    found = cancellations_once(facts)
-    whole: dict[int, datetime] = {}
-    for one in (one for one in found if not one.items):
-        whole[one.oms_id] = max(one.told_at, whole.get(one.oms_id, EPOCH))
-    return [one for one in found if not (one.items and EPOCH < one.told_at <= whole.get(one.oms_id, EPOCH))]
 
 
 def _last_taken_back(facts: Facts, lines: set[str]) -> NotShown | None:
@@ -314,20 +262,6 @@ def _shown_again(facts: Facts, settles: list[Decision]) -> datetime:
         if missed and max(missed) < shown_at and not missed & gone:
             unseen = max(unseen, one.at + datetime.resolution)
     return unseen
-
-
-def _pieces_in(facts: Facts, line_id: str, each: Sequence[Cancellation]) -> int | None:
-    """How many pieces of the line these cancellations are about. None: not known."""
-    orders = may_have(facts, line_id) if each else []
-    whole = {one.oms_id for one in each if not one.items}.intersection(orders)
-    named = [pieces for one in each if one.oms_id not in whole for name, pieces in one.items if name == line_id]
-    if not whole:
-        return sum(named)
-    held = {part.oms_id: dict(part.quantities)[line_id] for part in facts.parts if line_id in dict(part.quantities)}
-    is_known = held.keys() >= {*orders} and sum(held.values()) <= most_handed_over(facts, line_id)
-    if whole - ended_in_oms(facts) or not is_known:
-        return None
-    return sum(named) + sum(held[oms_id] for oms_id in whole)
 
 
 def _named(one: Cancellation) -> str:

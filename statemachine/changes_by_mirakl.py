@@ -5,7 +5,8 @@ from dataclasses import replace
 from typing import Final
 
 from statemachine.before_shipment import PIECES, compared
-from statemachine.canceled_by_oms import is_asked_as_canceled, pieces_taken_back
+from statemachine.canceled_by_oms import is_asked_as_canceled
+from statemachine.canceled_pieces import pieces_taken_back
 from statemachine.commands import Policy
 from statemachine.facts import (
     AFTER_SHIPPING,

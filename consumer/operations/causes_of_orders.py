@@ -33,14 +33,8 @@ from consumer.operations.causes_before_import import BEFORE_IMPORT, states_of_li
 from consumer.operations.cures_of_canceled import is_marked_by_us_alone, is_out
 from consumer.operations.deadline_causes import acceptance_due, shipping_due
 from consumer.operations.payments import workflow_in_words
-from statemachine.canceled_by_oms import (
-    NOT_OWED,
-    is_said_to_have_left,
-    lines_canceled_in,
-    pieces_canceled,
-    pieces_made_again,
-    pieces_taken_back,
-)
+from statemachine.canceled_by_oms import NOT_OWED, is_said_to_have_left, lines_canceled_in
+from statemachine.canceled_pieces import pieces_canceled, pieces_made_again, pieces_taken_back
 from statemachine.elsewhere import left_though_marked, sent_twice_at
 from statemachine.facts import (
     AFTER_SHIPPING,

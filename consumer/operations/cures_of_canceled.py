@@ -12,10 +12,8 @@ from statemachine.canceled_by_oms import (
     lines_canceled_in,
     missing_pieces,
     names_pieces,
-    pieces_canceled,
-    pieces_made_again,
-    pieces_taken_back,
 )
+from statemachine.canceled_pieces import pieces_canceled, pieces_made_again, pieces_taken_back
 from statemachine.facts import Facts, Line, Withdrawn
 from statemachine.in_oms import has_left
 from statemachine.missing import not_found_since_read
