@@ -83,12 +83,12 @@ def _changed_lines(facts: Facts, snapshot: Snapshot, state: State) -> tuple[dict
     A line counts in the first list if the OMS has or may have it, and (1) all of it is withdrawn, or the newest read
     leaves it out, or (2) a part is withdrawn that was not known before, or (3) Mirakl shows fewer pieces, or (4) all of
     it is withdrawn, a person settled that or an incident, and the OMS reports a parcel with it since, or a part is, a
-    person settled that, and parcels hold every piece since; but not if the OMS canceled it too and oms_canceled asks or
-    asked for that. It counts in the second list if (5) the import left it out,
-    or a person settled that all of it was taken out, and it or a part of it is to be sent now, or (6) Mirakl shows more
-    pieces, or (7) a part that a person settled as withdrawn is not withdrawn any more, or (8) a person settled that it
-    or a part was taken out, and only our OR24 marked it shipped, or (9) it was taken back or in an incident, only our
-    OR24 marked it shipped, and the OMS did not send it (`_is_owed_again`).
+    person settled that, and parcels hold more than the rest since; but not if the OMS canceled it too and oms_canceled
+    asks or asked for that. It counts in the second list if (5) the import left it out, or a person settled that all of
+    it was taken out, and it or a part of it is to be sent now, or (6) Mirakl shows more pieces, or (7) a part that a
+    person settled as withdrawn is not withdrawn any more, or (8) a person settled that it or a part was taken out, and
+    only our OR24 marked it shipped, or (9) it was taken back or in an incident, only our OR24 marked it shipped, and
+    the OMS did not send it (`_is_owed_again`).
 
     If Mirakl shows as many pieces as before, but reads since showed another number or left the line out, and no person
     settled that, then the OMS may have that number: it counts as a number before (`_shown_between`).
@@ -180,9 +180,10 @@ def _left_though_taken_out(facts: Facts, line: Line, state: State) -> bool:
 def _left_though_part_taken_out(facts: Facts, line: Line) -> bool:
     """Whether parcels hold more of the line than is to be sent, though a person settled that a part was taken out, and
     did not know of the newest parcel. If it is not known how much was: whether they hold every piece."""
+    if line.withdrawn is not Withdrawn.PART:
+        return False
     taken, went = pieces_taken_back(facts, line), most_handed_over(facts, line.id)
-    holds_more = sent_quantity(facts, line.id) > went - taken if taken else in_parcels(facts, line)
-    if line.withdrawn is not Withdrawn.PART or not holds_more:
+    if not (sent_quantity(facts, line.id) > went - taken if taken else in_parcels(facts, line)):
         return False
     settle = settle_of_line(facts, EPOCH, line.id)
     return bool(settle and settles_part(settle, line.id) and has_left_since(facts, line.id, settle))
