@@ -370,17 +370,21 @@ def payloads_in_oms(
 
     Of the other payloads only the first bytes are read, and those of a few orders at a time are in memory.
     """
-    c, o, newer = s.commands.c, s.orders.c, s.commands.alias()
-    of_order = sa.select(sa.func.max(newer.c.id)).where(newer.c.order_key == o.id, newer.c.kind == CommandKind.IMPORT)
-    newest = of_order.where(newer.c.payload.is_not(None)).correlate(s.orders).scalar_subquery()
-    first = sa.func.substr(c.payload, 1, _FIRST_BYTES, type_=sa.LargeBinary)
-    mine = sa.select(o.order_id, c.id, first).join(s.orders, o.id == c.order_key).where(o.shop == shop, c.id == newest)
-    may_have_landed = mine.where(o.state == State.SHIPPING, c.maybe_sent)
+    c, o = s.commands.c, s.orders.c
+
+    def found(states: Collection[State], *wanted: sa.ColumnElement[bool]) -> sa.Select[Any]:
+        def newest(column: sa.ColumnElement[Any]) -> sa.ScalarSelect[Any]:  # no join: PostgreSQL would read every call
+            mine = sa.select(column).where(c.order_key == o.id, c.kind == CommandKind.IMPORT, c.payload.is_not(None))
+            return mine.where(*wanted).order_by(c.id.desc()).limit(1).correlate(s.orders).scalar_subquery()
+
+        first = sa.func.substr(c.payload, 1, _FIRST_BYTES, type_=sa.LargeBinary)
+        return sa.select(o.order_id, newest(c.id), newest(first)).where(o.shop == shop, o.state.in_(states))
+
     with store.reading() as connection:
         few_at_once = connection.execution_options(yield_per=1000)
-        for orders in (mine.where(o.state.in_((State.IMPORTED, State.DISPATCHED))), may_have_landed):
+        for orders in (found((State.IMPORTED, State.DISPATCHED)), found((State.SHIPPING,), c.maybe_sent)):
             for order_id, command_id, begins in few_at_once.execute(orders):
-                if not bytes(begins).startswith(tuple(beginnings(order_id))):
+                if begins is not None and not bytes(begins).startswith(tuple(beginnings(order_id))):
                     yield order_id, connection.scalars(sa.select(c.payload).where(c.id == command_id)).one()
 
 

@@ -415,7 +415,8 @@ def test_the_payloads_that_the_oms_has_or_may_have_are_found_by_how_they_begin(d
         with desk.store.transaction() as tx:
             tx.execute(sa.update(s.orders).where(o.order_id == order_id).values(state=state))
             if order_id == "REFUSED":
-                tx.execute(sa.update(s.commands).where(c.id == command).values(maybe_sent=False))
+                key = sa.select(o.id).where(o.order_id == order_id).scalar_subquery()
+                tx.execute(sa.update(s.commands).where(c.order_key == key).values(maybe_sent=False))
 
     def found(begins: bytes) -> list[tuple[str, bytes]]:
         return sorted(command_rows.payloads_in_oms(desk.store, "alpha", lambda order_id: [begins]))
