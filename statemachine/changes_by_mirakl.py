@@ -7,7 +7,7 @@ from typing import Final
 from statemachine.before_shipment import PIECES, compared
 from statemachine.canceled_by_oms import is_asked_as_canceled
 from statemachine.canceled_pieces import pieces_taken_back
-from statemachine.commands import Policy
+from statemachine.commands import CommandKind, Policy
 from statemachine.facts import (
     AFTER_SHIPPING,
     ATTACHMENT,
@@ -35,7 +35,7 @@ from statemachine.occurrences import MESSAGE, Begun, last_without, of_return
 from statemachine.other_values import LEFT_OUT, shown_since
 from statemachine.parcels import sent_quantity
 from statemachine.payloads import import_known, may_be_in_oms, most_handed_over, our_payloads, what_oms_got
-from statemachine.readings import in_parcels, is_ended_everywhere, is_sent, lines_left_out, pieces_of
+from statemachine.readings import in_parcels, is_ended_everywhere, is_sent, last_answer, lines_left_out, pieces_of
 from statemachine.reads_kept import LastOpen
 from statemachine.reason_of_order import Attention
 from statemachine.reasons import Reason
@@ -182,8 +182,11 @@ def _left_though_part_taken_out(facts: Facts, line: Line) -> bool:
     did not know of the newest parcel. If it is not known how much was: whether they hold every piece."""
     if line.withdrawn is not Withdrawn.PART:
         return False
-    taken, went = pieces_taken_back(facts, line), most_handed_over(facts, line.id)
-    if not (sent_quantity(facts, line.id) > went - taken if taken else in_parcels(facts, line)):
+    answer, taken = last_answer(facts, CommandKind.CONFIRM), pieces_taken_back(facts, line)
+    if answer is not None and max(line.withdrawn_at, default=EPOCH) > answer.at:
+        taken = None  # pieces came back since, which had to be sent
+    rest = most_handed_over(facts, line.id) - (taken or 0)
+    if not (sent_quantity(facts, line.id) > rest if taken else in_parcels(facts, line)):
         return False
     settle = settle_of_line(facts, EPOCH, line.id)
     return bool(settle and settles_part(settle, line.id) and has_left_since(facts, line.id, settle))

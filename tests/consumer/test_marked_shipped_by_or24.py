@@ -163,3 +163,17 @@ def test_parcels_with_more_than_the_known_rest_are_asked_for_after_a_settle(rig:
     assert rig.attention() == []
     tell(rig, 8, new_shipments=[{"tracking": "T1", "items": [{"external_ref": "1-A-1", "quantity": 2}]}])
     assert "lines_canceled_after_import" in rig.attention()
+
+
+def test_pieces_that_come_back_after_the_shipment_of_the_rest_ask_nobody(rig: Rig) -> None:
+    rig.imported(quantity=3)
+    changes.refund(rig.mirakl["alpha"], "1-A", "1-A-1", 1)
+    rig.poll(60)
+    decide(rig, DecisionKind.SETTLE)
+    tell(rig, 8, new_shipments=[{"tracking": "T1", "items": [{"external_ref": "1-A-1", "quantity": 2}]}])
+    rig.poll(300)
+    changes.put_in_state(rig.mirakl["alpha"], "1-A", "RECEIVED")
+    rig.poll(86_400)
+    changes.refund(rig.mirakl["alpha"], "1-A", "1-A-1", 1)
+    rig.poll(60)
+    assert rig.attention() == []
