@@ -274,9 +274,10 @@ def _named(one: Cancellation) -> str:
 def _was_taken_back_before(facts: Facts, one: Cancellation) -> bool:
     """Whether Mirakl had taken back all that the OMS canceled here.
 
-    A line counts if a person settled before that none of it is sent, or if Mirakl dates each of its refunds and
-    cancelations before. Of a line of which pieces are left, the OMS may cancel as many as Mirakl shows fewer. A line
-    that left is canceled only if the OMS named pieces of it, or if the order that it canceled had pieces beside others.
+    A line counts if a person settled before that none of it is sent, or if Mirakl took it back as a whole, and dates
+    the first of its refunds and cancelations before: then lines_canceled_after_import asks about the rest of it. Of a
+    line of which pieces are left, the OMS may cancel as many as Mirakl shows fewer. A line that left is canceled only
+    if the OMS named pieces of it, or if the order that it canceled had pieces beside others.
     """
     lines = {line.id: line for line in facts.snapshot.lines} if facts.snapshot else {}
     of_pieces = {line for line, _ in one.items}
@@ -301,7 +302,7 @@ def _is_taken_back_before(facts: Facts, line: Line, told_at: datetime) -> bool:
     if _came_back_later(facts, line, told_at):
         return True
     if line.is_taken_back:
-        return bool(line.withdrawn_at) and max(line.withdrawn_at) < told_at
+        return bool(line.withdrawn_at) and min(line.withdrawn_at) < told_at
     return _are_pieces_taken_back(facts, line, told_at)
 
 

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Final
 
-from statemachine.before_shipment import PIECES, compared
+from statemachine.before_shipment import PIECES, compared, oldest_shipped
 from statemachine.canceled_by_oms import is_asked_as_canceled
 from statemachine.canceled_pieces import pieces_taken_back
 from statemachine.commands import CommandKind, Policy
@@ -117,7 +117,9 @@ def _changed_lines(facts: Facts, snapshot: Snapshot, state: State) -> tuple[dict
             less = [before for before in befores if now.is_less_than(before)]
             still_made = less and (left_wrongly or not (state is State.SHIPPED and is_done_in_oms(facts, line)))
             is_made = still_made or part_left or (now.number == 0 and _left_though_taken_out(facts, line, state))
-            if is_made and not is_asked_as_canceled(facts, shown):
+            # As long as nobody compared another part with what a settle of a part named, OR24 waits for that settle.
+            is_other_part = any(before.is_settled and now.is_unclear_against(before) for before in befores)
+            if is_made and (is_other_part or not is_asked_as_canceled(facts, shown)):
                 fewer[line.id] = named(line.id, now, (less or befores)[0])
             left = is_of_order or (state is State.SHIPPED and (line.shipped or is_sent(facts, line)))
             grown = [before for before in befores if now.is_more_than(before)]
@@ -182,8 +184,10 @@ def _left_though_part_taken_out(facts: Facts, line: Line) -> bool:
     did not know of the newest parcel. If it is not known how much was: whether they hold every piece."""
     if line.withdrawn is not Withdrawn.PART:
         return False
-    answer, taken = last_answer(facts, CommandKind.CONFIRM), pieces_taken_back(facts, line)
-    if answer is not None and max(line.withdrawn_at, default=EPOCH) > answer.at:
+    answer, first = last_answer(facts, CommandKind.CONFIRM), oldest_shipped(facts)
+    shipped = [answer.at] if answer else [first.read_at] if first else []
+    taken = pieces_taken_back(facts, line)
+    if any(at > when for at in line.withdrawn_at for when in shipped):
         taken = None  # pieces came back since, which had to be sent
     rest = most_handed_over(facts, line.id) - (taken or 0)
     if not (sent_quantity(facts, line.id) > rest if taken else in_parcels(facts, line)):

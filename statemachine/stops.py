@@ -187,7 +187,7 @@ def is_put_back(facts: Facts) -> bool:
 
 def left_though_taken_back(facts: Facts, line: Line) -> bool:
     """Whether the line left, and Mirakl had taken it back before the shipment, all or a part, and no person settled
-    that since.
+    that since. A payment of a refund changes the order too: a person who knew each refund and cancelation settled it.
 
     What comes back after the delivery does not count. A read before the shipment may show it, or a later one may tell
     that it was so before (`_taken_back_unread`). Where Mirakl debits after the shipment, a read in the debit may be the
@@ -198,7 +198,10 @@ def left_though_taken_back(facts: Facts, line: Line) -> bool:
         return False
     if _taken_back_unread(facts, line):
         return True
-    left = left_at(facts, line)
+    left, shipped_at = left_at(facts, line), _shipped_at(facts, line)
+    created = max((at for at in line.withdrawn_at if at <= shipped_at), default=None)
+    if created is not None and is_settled_as_shown(facts, line.id, created):
+        return False
     debit_comes_first = facts.snapshot is not None and facts.snapshot.workflow in ("", PAY_ON_ACCEPTANCE)
     return any(
         not is_settled_as_shown(facts, line.id, at)
