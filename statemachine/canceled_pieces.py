@@ -12,11 +12,11 @@ from statemachine.receipts import cancellations_once
 def pieces_canceled(facts: Facts, line_id: str, until: datetime | None = None) -> int | None:
     """How many pieces of the line the OMS canceled, by its reports until then, or by all. 0: none that are known.
 
-    None: not known. It canceled an order as a whole, and did not say how many pieces that had, or it made more since.
+    None: not known. It canceled an order as a whole, and did not say how many pieces that had, or it made more since,
+    of which it had reported until then.
     """
-    return pieces_in(
-        facts, line_id, [one for one in cancellations_counted(facts) if until is None or one.told_at <= until]
-    )
+    each = [one for one in cancellations_counted(facts) if until is None or one.told_at <= until]
+    return pieces_in(facts, line_id, each, until)
 
 
 def pieces_made_again(facts: Facts, line_id: str) -> tuple[int, list[int]]:
@@ -66,9 +66,12 @@ def cancellations_counted(facts: Facts) -> list[Cancellation]:
     return [one for one in found if not (one.items and EPOCH < one.told_at <= whole.get(one.oms_id, EPOCH))]
 
 
-def pieces_in(facts: Facts, line_id: str, each: Sequence[Cancellation]) -> int | None:
-    """How many pieces of the line these cancellations are about. None: not known."""
+def pieces_in(facts: Facts, line_id: str, each: Sequence[Cancellation], until: datetime | None = None) -> int | None:
+    """How many pieces of the line these cancellations are about. None: not known. `until`: orders on which the OMS
+    first reported later, and that its answer to the import does not show, do not count."""
     orders = may_have(facts, line_id) if each else []
+    shown = {part.oms_id for part in facts.parts if part.lines}
+    orders = [one for one in orders if until is None or one in shown or first_reported(facts, one) <= until]
     whole = {one.oms_id for one in each if not one.items}.intersection(orders)
     named = [pieces for one in each if one.oms_id not in whole for name, pieces in one.items if name == line_id]
     if not whole:

@@ -55,6 +55,22 @@ def leaves(rig: Rig, oms_id: int, parcel: int = 0, line: str = "1-A-1") -> None:
 # -- Each piece in an order of its own -------------------------------------------------------------------------------
 
 
+def test_an_order_that_is_made_again_does_not_bring_the_cancellation_of_another_back(rig: Rig) -> None:
+    imported(rig, {"L1": 1}, {"L1": 1})
+    refund(rig, 1)
+    decide(rig, DecisionKind.SETTLE)
+    tell(rig, 128, id=7)
+    assert rig.attention() == [], "both took back the same"
+    tell(rig, 128, id=8)
+    assert rig.attention() == ["oms_canceled"]
+    decide(rig, DecisionKind.SETTLE)
+    tell(rig, 1, id=20)
+    assert rig.attention() == []
+    leaves(rig, 20)
+    rig.poll(300)
+    assert (rig.state(), rig.attention()) == ("shipped", [])
+
+
 @pytest.mark.parametrize("parcel", [0, 1])
 @pytest.mark.parametrize("settled_first", [True, False])
 def test_an_order_that_was_canceled_whole_is_settled_once(rig: Rig, settled_first: bool, parcel: int) -> None:
