@@ -85,3 +85,16 @@ def test_a_second_part_that_the_oms_canceled_first_can_be_settled_so_that_the_re
     rig.work()
     rig.poll(300)
     assert (rig.state(), rig.attention()) == ("shipped", [])
+
+
+def test_a_part_of_the_price_of_one_piece_that_was_settled_asks_nobody_when_the_piece_leaves(rig: Rig) -> None:
+    rig.imported()
+    part = {"id": "1", "amount": 1.2, "shipping_amount": 0.0, "quantity": 0, "reason_code": "X", "state": "REFUNDED"}
+    dates = {"created_date": "2026-03-01T12:00:00Z", "transaction_date": None, "transaction_number": None}
+    changes.set_line(rig.mirakl["alpha"], "1-A", LINE, refunds=[part | dates])
+    rig.poll(60)
+    assert list(details(rig)) == ["lines_canceled_after_import"]
+    settle(rig)
+    tell(rig, 8, new_shipments=[{"tracking": "T1", "items": [{"external_ref": LINE, "quantity": 1}]}])
+    rig.poll(300)
+    assert (rig.state(), rig.attention()) == ("shipped", [])
