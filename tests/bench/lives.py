@@ -195,7 +195,7 @@ def measure(postgres: Postgres, count: int, rounds: int, lines: IO[str], tell: C
                 ours(url, count, lines, mine)
             else:
                 ways.add(peer(url, max(100, count // 5), theirs))
-    name = f"DBOS, the fastest of three ways ({', '.join(sorted(ways))})"
+    name = f"DBOS, the fastest of five ways ({', '.join(sorted(ways))})"
     return [
         Line("P3", "whole lives, remotes that answer at once", "/s", mine.per_second, name, theirs.per_second, ">= 5"),
         Line("P3", "CPU of a life", "ms", mine.cpu_milliseconds, name, theirs.cpu_milliseconds),
