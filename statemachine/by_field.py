@@ -68,7 +68,7 @@ def shows_change(has: str, now: str, left_out: Collection[str]) -> bool:
     return formula_of(has) == formula_of(now) and bool(changed_fields(has, now, left_out))
 
 
-def told(has: str, now: str, left_out: Collection[str]) -> str:
+def digest_named(has: str, now: str, left_out: Collection[str]) -> str:
     """How a reason names the digest of the content that changed, and so what a settle of it covers: the fields that
     changed. If they are not known, or none did: the whole digest."""
     changed = changed_fields(has, now, left_out) if formula_of(has) == formula_of(now) else {}

@@ -14,7 +14,6 @@ from statemachine.facts import (
     EPOCH,
     MESSAGES,
     MESSAGES_NOT_FOUND,
-    PAY_ON_ACCEPTANCE,
     WITHDRAWN_OF,
     Facts,
     Handover,
@@ -35,7 +34,15 @@ from statemachine.occurrences import MESSAGE, Begun, last_without, of_return
 from statemachine.other_values import LEFT_OUT, shown_since
 from statemachine.parcels import sent_quantity
 from statemachine.payloads import import_known, may_be_in_oms, most_handed_over, our_payloads, what_oms_got
-from statemachine.readings import in_parcels, is_ended_everywhere, is_sent, last_answer, lines_left_out, pieces_of
+from statemachine.readings import (
+    debit_comes_first,
+    in_parcels,
+    is_ended_everywhere,
+    is_sent,
+    last_answer,
+    lines_left_out,
+    pieces_of,
+)
 from statemachine.reads_kept import LastOpen
 from statemachine.reason_of_order import Attention
 from statemachine.reasons import Reason
@@ -232,7 +239,7 @@ def _changed_after_import(facts: Facts, policy: Policy, shown: LastOpen) -> Iter
     ignored = {MESSAGES, *(() if shown.has_address else _ADDRESSES)}
     those = {name: one for name, one in changed.items() if name not in ignored and not name.startswith(WITHDRAWN_OF)}
     if those:
-        yield Attention(Reason.CHANGED_AFTER_IMPORT, ", ".join(f"{name} {one.told}" for name, one in those.items()))
+        yield Attention(Reason.CHANGED_AFTER_IMPORT, ", ".join(f"{name} {one.named}" for name, one in those.items()))
 
 
 #: A read may show no address, though an earlier one did (docs/mirakl.md 5.2).
@@ -267,5 +274,4 @@ def _is_marked_with_the_order(facts: Facts, line: Line) -> bool:
     without = last_without(facts, of_return(line))
     if without is not None and without.rank >= rank_of(facts.snapshot.workflow, "TO_COLLECT"):
         return False  # it had arrived when it was taken back
-    debit_comes_first = facts.snapshot.workflow in ("", PAY_ON_ACCEPTANCE)
-    return not (debit_comes_first and stood_at_shipment(facts, line, SHIPPED_LINE))
+    return not (debit_comes_first(facts) and stood_at_shipment(facts, line, SHIPPED_LINE))

@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Final
 
 from statemachine.before_shipment import compared
-from statemachine.by_field import fields_in, left_out_of, settled_on, shows_change, told
+from statemachine.by_field import digest_named, fields_in, left_out_of, settled_on, shows_change
 from statemachine.commands import CommandKind, Policy
 from statemachine.facts import (
     AFTER_SHIPPING,
@@ -114,7 +114,7 @@ class ChangedContent:
     """A content (`Handover.contents`) of which Mirakl shows another value than the OMS has or may have."""
 
     has: str  # the digest of what the OMS has: of what it got, or of what a person settled since
-    told: str  # how the reason names the digest of what Mirakl shows (by_field.py)
+    named: str  # how the reason names the digest of what Mirakl shows (by_field.py)
     #: Mirakl shows again what the OMS has; reads between showed another value. False also if that is not known, because
     #: the two digests are of different formulas.
     is_back: bool
@@ -122,7 +122,7 @@ class ChangedContent:
 
 def changed_contents(facts: Facts, left_out: Collection[str]) -> dict[str, ChangedContent]:
     """The contents of which the read that is compared shows another value than the OMS has or may have, by their names.
-    A person who settles a change has told the OMS.
+    A person who settles a change has corrected it in the OMS.
 
     If reads since showed another value that no person settled, the OMS may have that one, so the content is named too.
 
@@ -138,8 +138,8 @@ def changed_contents(facts: Facts, left_out: Collection[str]) -> dict[str, Chang
         again = {one.name for one in values_between(facts)} & has.keys() & now.keys() - found.keys() - names
         back = {name for name in again if was_another(facts, name, has[name], now[name], got, left_out=without)}
         for name in sorted(names | back):
-            digest = told(has[name], now[name], without)
-            digest = settled_on(found[name].told, digest) if name in found else digest
+            digest = digest_named(has[name], now[name], without)
+            digest = settled_on(found[name].named, digest) if name in found else digest
             is_back = name in back and formula_of(has[name]) == formula_of(now[name])
             found[name] = ChangedContent(has[name], digest, is_back=is_back)
     return found

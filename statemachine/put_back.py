@@ -20,7 +20,7 @@ CLOCKS_DIFFER: Final = timedelta(seconds=5)
 
 
 def sent_unasked(facts: Facts, put_back: datetime, each: Sequence[Dispatch]) -> tuple[Dispatch, ...]:
-    """Those of these dispatches that were reported after Mirakl was told, or showed again, that the order is shipped.
+    """Those of these dispatches that were reported after our OR24, or after Mirakl showed the order shipped again.
     `put_back`: when Mirakl showed it shipped before.
 
     Not those of an order of the OMS that sent some of it before, nor of one on which the OMS first reported in between:
@@ -44,5 +44,5 @@ def _to_be_sent_until(facts: Facts) -> datetime | None:
     read, last = facts.snapshot, newest_open(facts)
     if read is None or last is None:
         return None
-    told = max((one.at for one in facts.answers if one.kind == CommandKind.CONFIRM), default=last.read_at)
-    return None if read.state == "SHIPPING" and told <= last.read_at else max(told, last.read_at)
+    shipped_at = max((one.at for one in facts.answers if one.kind == CommandKind.CONFIRM), default=last.read_at)
+    return None if read.state == "SHIPPING" and shipped_at <= last.read_at else max(shipped_at, last.read_at)

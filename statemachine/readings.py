@@ -40,6 +40,11 @@ def mirakl_state(facts: Facts) -> str:
     return facts.snapshot.state if facts.snapshot else ""
 
 
+def debit_comes_first(facts: Facts) -> bool:
+    """Whether Mirakl debits the customer before the shipment, as far as is known. Without a workflow it counts so."""
+    return facts.snapshot is not None and facts.snapshot.workflow in ("", PAY_ON_ACCEPTANCE)
+
+
 def last_answer(facts: Facts, kind: str, carries: str | None = None) -> Answer | None:
     """The answer whose proof is due last. With `carries`, only answers to commands that carried this text."""
     if not facts.answers:  # most orders have none; this saves time, because several predicates ask

@@ -15,7 +15,6 @@ from statemachine.facts import (
     AFTER_SHIPPING,
     DEBIT,
     EPOCH,
-    PAY_ON_ACCEPTANCE,
     PAY_ON_DELIVERY,
     PAY_ON_DUE_DATE,
     PAY_ON_SHIPMENT,
@@ -32,7 +31,7 @@ from statemachine.in_oms import has_left, is_confirmed_by_us, left_at
 from statemachine.occurrences import age_of_kept, is_kept, last_without, of_mark, seen_at
 from statemachine.payloads import what_oms_got
 from statemachine.put_back import CLOCKS_DIFFER
-from statemachine.readings import is_ended_everywhere, is_pending, last_answer, may_have
+from statemachine.readings import debit_comes_first, is_ended_everywhere, is_pending, last_answer, may_have
 from statemachine.reason_of_order import Attention
 from statemachine.reasons import Reason
 from statemachine.settled import is_added_as_shown, is_settled_as_shown, settle_of_line
@@ -174,14 +173,13 @@ def is_put_back(facts: Facts) -> bool:
         return False
     left = max([left_at(facts, *facts.snapshot.lines), *read_known_at(facts)])
     if not is_confirmed_by_us(facts):
-        debit_comes_first = facts.snapshot.workflow in ("", PAY_ON_ACCEPTANCE)
-        return debit_comes_first and EPOCH < left <= facts.shipped_update
+        return debit_comes_first(facts) and EPOCH < left <= facts.shipped_update
     if not EPOCH < facts.shipped_update < left:
         return facts.shipped_update > EPOCH
     # Mirakl may date our OR24 a little before the report. But it may also have debited another parcel just before that:
     # then it has not applied our OR24 yet, or shows no change since.
-    told = last_answer(facts, CommandKind.CONFIRM)
-    is_changed = told is not None and not is_pending(facts, told) and facts.snapshot.updated_at > told.at
+    answer = last_answer(facts, CommandKind.CONFIRM)
+    is_changed = answer is not None and not is_pending(facts, answer) and facts.snapshot.updated_at > answer.at
     return is_changed and facts.shipped_update + CLOCKS_DIFFER >= left
 
 
@@ -202,11 +200,10 @@ def left_though_taken_back(facts: Facts, line: Line) -> bool:
     created = max((at for at in line.withdrawn_at if at <= shipped_at), default=None)
     if created is not None and is_settled_as_shown(facts, line.id, created):
         return False
-    debit_comes_first = facts.snapshot is not None and facts.snapshot.workflow in ("", PAY_ON_ACCEPTANCE)
     return any(
         not is_settled_as_shown(facts, line.id, at)
         for at in _stopped_since_import(facts, TAKEN_BACK + line.id, _IN_PART + line.id)
-        if debit_comes_first or at <= left
+        if debit_comes_first(facts) or at <= left
     )
 
 

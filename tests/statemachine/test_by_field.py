@@ -6,13 +6,13 @@ from statemachine.by_field import (
     carried,
     changed_fields,
     code_digest,
+    digest_named,
     fields_in,
     handed,
     joined,
     left_out_of,
     settled_on,
     shows_change,
-    told,
 )
 from statemachine.facts import EPOCH, Handover
 from statemachine.formulas import numbered
@@ -43,16 +43,16 @@ def test_digests_of_other_formulas_show_nothing_and_a_settle_then_covers_all(oth
     now = digest(gift=ONE)
     if not other.startswith("2_"):
         assert not shows_change(other, now, ())
-    assert told(other, now, ()) == now
+    assert digest_named(other, now, ()) == now
     assert settled_on(other, now) == now
 
 
 def test_a_settle_covers_the_fields_that_it_names() -> None:
     has, now = digest(gift=ONE, card=ONE), digest(gift=TWO, card=ONE)
-    settled = told(has, now, ())
+    settled = digest_named(has, now, ())
     assert settled == digest(gift=TWO)
     assert settled_on(has, settled) == now
-    assert settled_on(settled, told(now, digest(card=THREE), ())) == digest(gift="", card=THREE)
+    assert settled_on(settled, digest_named(now, digest(card=THREE), ())) == digest(gift="", card=THREE)
 
 
 def test_an_import_keeps_what_it_left_out() -> None:
