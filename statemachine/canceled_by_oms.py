@@ -279,6 +279,8 @@ def _was_taken_back_before(facts: Facts, one: Cancellation) -> bool:
     line of which pieces are left, the OMS may cancel as many as Mirakl shows fewer. A line that left is canceled only
     if the OMS named pieces of it, or if the order that it canceled had pieces beside others.
     """
+    if mirakl_state(facts) == "WAITING_ACCEPTANCE":  # a person looks at it before the order is accepted
+        return False
     lines = {line.id: line for line in facts.snapshot.lines} if facts.snapshot else {}
     of_pieces = {line for line, _ in one.items}
     left = {line for line in lines.keys() - of_pieces if has_left(facts, lines[line])}
