@@ -1,8 +1,8 @@
 """Calls that are not tried because their operation fails for other orders: the order of each such call gets one.
 
 While an operation of an account is refused, or its circuit is open, one call at a time tests it. The other orders would
-have no failure of their own. So their trouble is a fact too (facts.Trouble): the attention reason `retrying`, and the
-time for which a tracking holds the shipment, count for them as for the order whose call failed.
+have no failure of their own. So their trouble is a fact too (failures.Trouble): the attention reason `retrying`, and
+the time for which a tracking holds the shipment, count for them as for the order whose call failed.
 """
 
 import threading
@@ -22,7 +22,8 @@ from consumer.halving import halved
 from consumer.retry import TryResult
 from consumer.tries import SOURCE
 from statemachine.events import Event, Trigger
-from statemachine.facts import Facts, Trouble
+from statemachine.facts import Facts
+from statemachine.failures import Trouble
 
 #: How often such orders are looked for.
 LOOK_EVERY: Final = timedelta(minutes=1)

@@ -35,15 +35,13 @@ from statemachine.facts import (
     Answer,
     Attempt,
     Cancellation,
-    Doubt,
     Facts,
     Handover,
     OmsStatus,
-    Recovery,
     Snapshot,
-    Trouble,
     age_of,
 )
+from statemachine.failures import Doubt, Recovery, Trouble
 from statemachine.payloads import possible_imports
 from statemachine.settled import change_settled_at
 from statemachine.trackings import best_tracking
@@ -225,7 +223,7 @@ class Ending:
 
 
 def doubt_events(calls: Sequence[RefusedCall], now: datetime) -> tuple[Event, ...]:
-    """Return the events that the refusals of these calls were not about their orders (facts.Doubt)."""
+    """Return the events that the refusals of these calls were not about their orders (failures.Doubt)."""
     return tuple(
         Event(
             SOURCE,

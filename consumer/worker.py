@@ -52,7 +52,8 @@ from consumer.tries import (
 )
 from statemachine.attention import ALREADY_THERE
 from statemachine.commands import CommandKind, CommandState, Policy
-from statemachine.facts import EPOCH, Answer, Facts, GiveUp, Rejection
+from statemachine.facts import EPOCH, Answer, Facts
+from statemachine.failures import GiveUp, Rejection
 from statemachine.readings import answers_of_lines, tracking_held
 from statemachine.trackings import best_tracking
 from statemachine.troubles import MESSAGES

@@ -2,7 +2,8 @@
 
 Read in this order:
 
-- facts: everything that is known of an order. `Facts`. joining: how two sets of facts are joined. `join`
+- facts: everything that is known of an order. `Facts`. failures: those of calls that failed. joining: how two sets of
+  facts are joined. `join`
 - states: the ten states, each with its predicate over the facts. `State`, `state_of`
 - table: every edge between two states, by which event, and what it means. `TABLE`
 - events, machine: one event on one order. `Event`, `Trigger`, `decide`, `EventResult`

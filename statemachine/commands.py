@@ -13,7 +13,8 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Final
 
-from statemachine.facts import EPOCH, RESTORED, Answer, DecisionKind, Facts, GiveUp, Rejection
+from statemachine.facts import EPOCH, RESTORED, Answer, DecisionKind, Facts
+from statemachine.failures import GiveUp, Rejection
 
 
 class Remote(StrEnum):
@@ -216,7 +217,7 @@ def rejections_of(facts: Facts, need: Need) -> list[Rejection]:
     """The rejections of this need on the basis that the need has now.
 
     If an earlier version stored a rejection, its basis cannot be compared: it counts until Mirakl changes the order. A
-    rejection that several orders got in a row does not count (facts.Doubt).
+    rejection that several orders got in a row does not count (failures.Doubt).
     """
     changed_at = facts.snapshot.updated_at if facts.snapshot else EPOCH
     doubted = {(one.kind, one.carries, one.round) for one in facts.doubts}

@@ -9,7 +9,8 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from statemachine.commands import CommandKey, CommandKind, Need, Policy, next_round
-from statemachine.facts import EPOCH, DecisionKind, Facts, Snapshot, Trouble
+from statemachine.facts import EPOCH, DecisionKind, Facts, Snapshot
+from statemachine.failures import Trouble
 from statemachine.readings import last_answer
 
 #: The operation that reads the customer's messages, which an import carries.

@@ -34,7 +34,8 @@ from consumer.operations.words import without_personal_data
 from statemachine.commands import CommandKey, CommandKind, Policy
 from statemachine.deadlines import has_come
 from statemachine.events import Event
-from statemachine.facts import Answer, DecisionKind, Facts, GiveUp, Rejection, Trouble
+from statemachine.facts import Answer, DecisionKind, Facts
+from statemachine.failures import GiveUp, Rejection, Trouble
 from statemachine.left_twice import more_left_than_went
 from statemachine.payloads import import_known, our_payloads
 from statemachine.plan import needed

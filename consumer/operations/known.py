@@ -3,7 +3,8 @@
 from dataclasses import dataclass, replace
 
 from consumer.operations.instants import to_the_second
-from statemachine.facts import Facts, GiveUp, Rejection, Tracking, Trouble
+from statemachine.facts import Facts, Tracking
+from statemachine.failures import GiveUp, Rejection, Trouble
 from statemachine.trackings import best_tracking
 
 

@@ -180,7 +180,7 @@ def test_a_command_that_was_deleted_is_not_taken_for_a_locked_one(rig: Rig) -> N
 
 
 def test_a_result_that_changes_a_locked_order_too_waits_as_a_whole(rig: Rig) -> None:
-    """The fifth order that gets the same refusal doubts those of the four before (facts.Doubt)."""
+    """The fifth order that gets the same refusal doubts those of the four before (failures.Doubt)."""
     rig.add("4-A", state="SHIPPING")
     rig.poll()
     refusal = Rejected("POST /order", "400", status=400, code="C", words="no")

@@ -25,6 +25,7 @@ from statemachine.facts import (
     Tracking,
     rank_of,
 )
+from statemachine.failures import Rejection
 from statemachine.joining import snapshot_facts
 from statemachine.occurrences import seen_in
 from statemachine.plan import Plan
@@ -193,7 +194,7 @@ class Life:
             found += [event(Trigger.CALL, "fewer", fewer), settled("lines_canceled_after_import:L1 (1 of 2)")]
         if self.grows:  # the OMS refused a repeat of the first payload, and may have the second
             found = [one for one in found if one.trigger is not Trigger.CALL]
-            no = f.Rejection(CommandKind.IMPORT, "", 0, "", at(2), maybe_there=True)
+            no = Rejection(CommandKind.IMPORT, "", 0, "", at(2), maybe_there=True)
             first, second = (Handover(at(when), (("L1", pieces), ("L2", 1))) for when, pieces in ((1, 1), (3, 2)))
             new = (Facts(handovers=(first,)), Facts(rejections=(no,)), Facts(handovers=(second,)))
             found += [event(Trigger.CALL, f"payload {n}", one) for n, one in enumerate(new)]

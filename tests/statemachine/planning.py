@@ -6,13 +6,8 @@ from functools import reduce
 
 from statemachine.commands import Command, CommandKey, CommandKind, Policy
 from statemachine.events import Event, Trigger
-from statemachine.facts import (
-    Decision,
-    DecisionKind,
-    Facts,
-    Rejection,
-    Tracking,
-)
+from statemachine.facts import Decision, DecisionKind, Facts, Tracking
+from statemachine.failures import Rejection
 from statemachine.joining import join
 from statemachine.plan import plan
 from statemachine.reasons import Reason

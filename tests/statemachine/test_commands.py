@@ -8,14 +8,8 @@ from statemachine import facts as f
 from statemachine.attention import ALREADY_THERE
 from statemachine.commands import MAX_DISPROVED, CommandKey, CommandKind, Policy
 from statemachine.events import Event
-from statemachine.facts import (
-    Attempt,
-    Cancellation,
-    DecisionKind,
-    GiveUp,
-    Line,
-    Tracking,
-)
+from statemachine.facts import Attempt, Cancellation, DecisionKind, Line, Tracking
+from statemachine.failures import GiveUp
 from statemachine.joining import join
 from statemachine.plan import awaits_read_after, plan
 from statemachine.readings import answers_of_lines

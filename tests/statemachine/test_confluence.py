@@ -21,18 +21,14 @@ from statemachine.facts import (
     Decision,
     DecisionKind,
     Dispatch,
-    Doubt,
     Facts,
-    GiveUp,
     Handover,
     Line,
     Part,
-    Recovery,
-    Rejection,
     Tracking,
-    Trouble,
     Withdrawn,
 )
+from statemachine.failures import Doubt, GiveUp, Recovery, Rejection, Trouble
 from statemachine.joining import join
 from statemachine.machine import EventResult, decide
 from statemachine.plan import plan, read_after

@@ -4,7 +4,8 @@ from dataclasses import replace
 from datetime import timedelta
 
 from statemachine.commands import CommandKey, CommandKind, Policy
-from statemachine.facts import Decision, DecisionKind, Facts, Recovery, Trouble
+from statemachine.facts import Decision, DecisionKind, Facts
+from statemachine.failures import Recovery, Trouble
 from statemachine.joining import snapshot_facts
 from statemachine.plan import plan
 from statemachine.reasons import Reason

@@ -22,23 +22,19 @@ from statemachine.facts import (
     Decision,
     DecisionKind,
     Dispatch,
-    Doubt,
     Facts,
-    GiveUp,
     Handover,
     Line,
     OmsStatus,
     Part,
     Receipt,
-    Recovery,
-    Rejection,
     Snapshot,
     Tracking,
-    Trouble,
     Unread,
     Withdrawn,
     age_of,
 )
+from statemachine.failures import Doubt, GiveUp, Recovery, Rejection, Trouble
 from statemachine.joining import snapshot_facts
 from statemachine.machine import EventResult, decide
 from statemachine.missing import is_next_miss

@@ -11,7 +11,8 @@ import typer
 from consumer.cli import output
 from consumer.cli.app import app
 from statemachine.events import Trigger
-from statemachine.facts import Facts, Trouble, Withdrawn
+from statemachine.facts import Facts, Withdrawn
+from statemachine.failures import Trouble
 from tests.consumer.cli.runner import add_dead_letter, output_of, run
 from tests.consumer.cli.seller import Seller
 from tests.consumer.operations.desk import Desk

@@ -16,17 +16,15 @@ from statemachine.facts import (
     Decision,
     DecisionKind,
     Facts,
-    GiveUp,
     Handover,
     Line,
     OmsStatus,
     Part,
-    Recovery,
     Tracking,
-    Trouble,
     Unread,
     Withdrawn,
 )
+from statemachine.failures import GiveUp, Recovery, Trouble
 from statemachine.reasons import REASONS, Reason
 from statemachine.troubles import NO_MESSAGE
 from tests.consumer.operations.desk import Desk

@@ -10,16 +10,8 @@ from consumer.operations.errors import NotPossible
 from consumer.operations.orders import Act, decide, find, new_facts
 from statemachine.commands import CommandKind, Policy
 from statemachine.events import Trigger
-from statemachine.facts import (
-    ATTACHMENT,
-    MESSAGES_NOT_FOUND,
-    VOUCHED,
-    DecisionKind,
-    Dispatch,
-    Facts,
-    Handover,
-    Trouble,
-)
+from statemachine.facts import ATTACHMENT, MESSAGES_NOT_FOUND, VOUCHED, DecisionKind, Dispatch, Facts, Handover
+from statemachine.failures import Trouble
 from statemachine.reasons import Reason
 from tests.consumer.operations.desk import Desk
 from tests.statemachine.lives import LINES, answered, at, event

@@ -7,7 +7,8 @@ import pytest
 from consumer.operations.causes import AttentionReason
 from statemachine.commands import CommandKind
 from statemachine.events import Trigger
-from statemachine.facts import Attempt, Cancellation, Facts, Part, Trouble
+from statemachine.facts import Attempt, Cancellation, Facts, Part
+from statemachine.failures import Trouble
 from statemachine.reasons import Reason
 from tests.consumer.operations.desk import Desk
 from tests.statemachine.lives import answered, at, clock, event, settled, spoke

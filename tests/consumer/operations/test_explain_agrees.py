@@ -20,17 +20,8 @@ from consumer.operations.explain import Explanation, explain
 from consumer.operations.what_first import in_turn
 from statemachine.commands import Command, CommandKind, Policy
 from statemachine.events import Event, Trigger
-from statemachine.facts import (
-    Cancellation,
-    Decision,
-    DecisionKind,
-    Facts,
-    GiveUp,
-    Part,
-    Rejection,
-    Trouble,
-    Withdrawn,
-)
+from statemachine.facts import Cancellation, Decision, DecisionKind, Facts, Part, Withdrawn
+from statemachine.failures import GiveUp, Rejection, Trouble
 from statemachine.joining import join
 from statemachine.plan import plan
 from statemachine.reasons import Reason

@@ -16,17 +16,8 @@ from consumer.operations.orders import Act, decide
 from statemachine.attention import ALREADY_THERE
 from statemachine.commands import CommandKind, Policy
 from statemachine.events import Event, Trigger
-from statemachine.facts import (
-    Cancellation,
-    Decision,
-    DecisionKind,
-    Facts,
-    Line,
-    Part,
-    Rejection,
-    Tracking,
-    Withdrawn,
-)
+from statemachine.facts import Cancellation, Decision, DecisionKind, Facts, Line, Part, Tracking, Withdrawn
+from statemachine.failures import Rejection
 from statemachine.occurrences import seen_in
 from statemachine.plan import plan
 from statemachine.trackings import best_tracking
