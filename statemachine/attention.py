@@ -170,10 +170,9 @@ def _of_order(facts: Facts, policy: Policy, state: State) -> Iterator[Attention]
 
 
 def _gone(facts: Facts) -> Attention:
-    lines = facts.snapshot.lines if facts.snapshot else ()
     since = f"since {not_found_since_read(facts)[0]:%Y-%m-%d %H:%M}"
     return Attention(
-        Reason.GONE_FROM_MIRAKL, since, after=Begun(told_at=max(left_at(facts, *lines), goes_on_at(facts)))
+        Reason.GONE_FROM_MIRAKL, since, after=Begun(told_at=max(left_at(facts, *facts.lines), goes_on_at(facts)))
     )
 
 

@@ -82,7 +82,7 @@ def reasons_of_cancellations(facts: Facts) -> Iterator[Attention]:
 def canceled_and_to_be_sent(facts: Facts) -> list[str]:
     """The ids of the lines that the OMS canceled and does not make again, and that Mirakl still shows to be sent."""
     canceled = set[str]().union(*(_canceled_lines(facts, one)[0] for one in cancellations_counted(facts)))
-    return [line.id for line in (facts.snapshot.owed_lines if facts.snapshot else ()) if line.id in canceled]
+    return [line.id for line in facts.owed_lines if line.id in canceled]
 
 
 def is_canceled_as_taken_back(facts: Facts, line: Line) -> bool:
@@ -140,11 +140,10 @@ def _is_ended(facts: Facts, line: Line) -> bool:
 def lines_canceled_in(one: Attention, facts: Facts) -> list[Line]:
     """The lines that a reason `oms_canceled` is about. If its cancellation names none: those of the OMS's order or, if
     they are not known, every line."""
-    lines = facts.snapshot.lines if facts.snapshot else ()
     ids = {read(text).rpartition("*")[0] for text in _pieces_named(one)}
     oms_id = "".join(entries(one.detail.partition(NOT_OWED)[0])[:1]).partition(" ")[0]
     ids = ids or (parts_in_oms(facts).get(int(oms_id), set()) if oms_id.isdecimal() else set())
-    return [line for line in lines if line.id in ids or not ids]
+    return [line for line in facts.lines if line.id in ids or not ids]
 
 
 def left_all_the_same(one: Attention, facts: Facts) -> bool:
@@ -202,7 +201,7 @@ def is_said_to_have_left(facts: Facts, line: Line) -> bool:
         return not line.is_taken_back
     if is_confirmed_by_us(facts) and not has_left(facts, line) and not _is_of_others(facts, line):
         return False
-    marked = [one for one in (facts.snapshot.lines if facts.snapshot else ()) if _is_marked(one)]
+    marked = [one for one in facts.lines if _is_marked(one)]
     of_order = is_shown_shipped(facts) and (mirakl_state(facts) in AFTER_SHIPPING or not marked)
     return of_order or _is_marked(line)
 
@@ -241,8 +240,8 @@ def _owed_in_part(facts: Facts, one: Cancellation) -> set[str]:
 
     Without lines that Mirakl shows taken back in part, and those of which it is not known how many pieces are canceled.
     """
-    lines, named = facts.snapshot.lines if facts.snapshot else (), _named_lines(facts, one)
-    mine = [line for line in lines if line.id in named and line.withdrawn is not Withdrawn.PART]
+    named = _named_lines(facts, one)
+    mine = [line for line in facts.lines if line.id in named and line.withdrawn is not Withdrawn.PART]
     made = [line for line in mine if _is_to_be_made(facts, line) and not _nobody_makes(facts, line.id)]
     there = [line for line in made if not (in_parcels(facts, line) or is_vouched(facts, line))]
     return {line.id for line in there if (pieces_canceled(facts, line.id) or 0) > (pieces_taken_back(facts, line) or 0)}
@@ -281,7 +280,7 @@ def _was_taken_back_before(facts: Facts, one: Cancellation) -> bool:
     """
     if mirakl_state(facts) == "WAITING_ACCEPTANCE":  # a person looks at it before the order is accepted
         return False
-    lines = {line.id: line for line in facts.snapshot.lines} if facts.snapshot else {}
+    lines = {line.id: line for line in facts.lines}
     of_pieces = {line for line, _ in one.items}
     left = {line for line in lines.keys() - of_pieces if has_left(facts, lines[line])}
     ids = _named_lines(facts, one) - {line for line in left if not _is_one_of_several(facts, one, line)}
@@ -326,16 +325,17 @@ def _came_back_later(facts: Facts, line: Line, told_at: datetime) -> bool:
 
 def _named_lines(facts: Facts, one: Cancellation) -> set[str]:
     """The ids of the lines that this cancellation is about."""
-    lines = facts.snapshot.lines if facts.snapshot else ()
     of_items = {line for line, _ in one.items}
-    return of_items or set(parts_in_oms(facts).get(one.oms_id) or {line.id for line in lines})
+    return of_items or set(parts_in_oms(facts).get(one.oms_id) or {line.id for line in facts.lines})
 
 
 def _canceled_lines(facts: Facts, one: Cancellation) -> tuple[set[str], set[str]]:
     """The lines of this cancellation that the OMS does not make: those to be sent, and the others, not to be sent or
     asked about by another reason."""
-    lines, named = facts.snapshot.lines if facts.snapshot else (), _named_lines(facts, one)
-    mine = [line for line in lines if line.id in named and not has_left(facts, line) and _nobody_makes(facts, line.id)]
+    named = _named_lines(facts, one)
+    mine = [
+        line for line in facts.lines if line.id in named and not has_left(facts, line) and _nobody_makes(facts, line.id)
+    ]
     owed = {line.id for line in mine if _is_to_be_made(facts, line) and not _is_asked_as_added(facts, line, one)}
     return owed, {line.id for line in mine} - owed
 

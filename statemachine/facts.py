@@ -428,6 +428,16 @@ class Facts(KeepsAnswers):
         """The newest read, whether we know its state or not."""
         return newer(self.snapshot, self.unknown)
 
+    @property
+    def lines(self) -> tuple[Line, ...]:
+        """The lines of `snapshot`. Empty without a read."""
+        return self.snapshot.lines if self.snapshot else ()
+
+    @property
+    def owed_lines(self) -> tuple[Line, ...]:
+        """Those of `lines` that the seller still has to send."""
+        return self.snapshot.owed_lines if self.snapshot else ()
+
 
 def age_of(one: Snapshot) -> tuple[datetime, int, bool, datetime, str]:
     """The key of docs/rules.md 2. A date in the future counts as the start of its read, so later reads are newer."""

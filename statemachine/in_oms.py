@@ -89,8 +89,7 @@ def _cannot_leave(facts: Facts, line: Line) -> bool:
     got = what_oms_got(facts)
     in_oms = {line_id for lines in parts_in_oms(facts).values() for line_id in lines}
     never_got = bool(got) and line.id not in in_oms and all(not dict(one.items).get(line.id, 0) for one in got)
-    lines = facts.snapshot.lines if facts.snapshot else ()
-    had = [other.id for other in lines if may_have(facts, other.id)]
+    had = [other.id for other in facts.lines if may_have(facts, other.id)]
     makes_others = any(not is_ended_everywhere(facts, other) for other in had)  # else it made all of them again
     return (never_got and any(one.items for one in got)) or (makes_others and is_ended_everywhere(facts, line.id))
 
@@ -185,7 +184,7 @@ def is_debited_as_shipped(facts: Facts) -> bool:
     """Whether Mirakl shows a debit in a workflow that debits after a shipment, and a line has a `shipped_date`."""
     shown = facts.snapshot
     after = shown is not None and shown.state in DEBIT and shown.workflow not in ("", PAY_ON_ACCEPTANCE)
-    return after and any(line.shipped for line in _lines(facts))
+    return after and any(line.shipped for line in facts.lines)
 
 
 def is_debited_after_shipping(facts: Facts) -> bool:
@@ -246,7 +245,7 @@ def unfinished_parts(facts: Facts) -> set[int]:
     """The OMS ids of the parts that the OMS neither ended nor sent as a whole. If a person vouches, only those on which
     the OMS reports progress since."""
     sent = {dispatch.oms_id for dispatch in facts.dispatches if dispatch.covers}
-    lines, lines_of = _lines(facts), parts_in_oms(facts)
+    lines, lines_of = facts.lines, parts_in_oms(facts)
     open_parts = alive_parts(facts) - sent
     if is_vouched(facts, *lines):
         known_at, again = max(report_known_at(facts).values()), repeats(facts)
@@ -257,7 +256,3 @@ def unfinished_parts(facts: Facts) -> set[int]:
         for oms_id in open_parts
         if not lines or any(not in_parcels(facts, line) for line in lines if line.id in (lines_of[oms_id] or {line.id}))
     }
-
-
-def _lines(facts: Facts) -> tuple[Line, ...]:
-    return facts.snapshot.lines if facts.snapshot else ()

@@ -53,8 +53,7 @@ def is_lost(facts: Facts, policy: Policy, wanted: Plan) -> bool:
 def _carries_too_much(facts: Facts, handover: Handover) -> bool:
     """Whether the payload carries more pieces of a line than any read showed. A line of which the newest read names no
     number is left out."""
-    lines = facts.snapshot.lines if facts.snapshot else ()
-    shown = {line.id: line.quantity for line in lines if line.quantity is not None}
+    shown = {line.id: line.quantity for line in facts.lines if line.quantity is not None}
     largest = dict(facts.pieces)
     return any(
         line in shown and pieces > max(shown[line], largest.get(line, shown[line])) for line, pieces in handover.items

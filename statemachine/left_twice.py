@@ -63,7 +63,7 @@ def sent_too_many(facts: Facts) -> dict[str, datetime]:
     twice = left_twice(facts)
     found = {line: one.told_at for line, one in twice.items()}
     for own in around_put_back(facts) if facts.dispatches else ():
-        for line in _lines(own):
+        for line in own.lines:
             ordered, pieces = ordered_pieces(own, line), _in_parcels(own, line.id)
             if ordered is not None and pieces > max(ordered, 1):
                 known = twice.get(line.id)
@@ -200,7 +200,7 @@ def _is_each_whole(facts: Facts, reports: Mapping[int, list[Dispatch]], unknown:
 
 def wanted_pieces(facts: Facts) -> dict[str, int | None]:
     """The most pieces of each line that were ever to be sent, without lines that never were. None: not known."""
-    return {line.id: pieces for line in _lines(facts) if (pieces := _most_to_send(facts, line)) != 0}
+    return {line.id: pieces for line in facts.lines if (pieces := _most_to_send(facts, line)) != 0}
 
 
 def _parcels_tell_all(wanted: Mapping[str, int | None], reports: Mapping[int, list[Dispatch]]) -> bool:
@@ -270,7 +270,7 @@ def _in_parcels(facts: Facts, line_id: str) -> int:
         return total
     reports = _reports(facts)
     own = {oms_id: sent_quantity(replace(facts, dispatches=tuple(each)), line_id) for oms_id, each in reports.items()}
-    most = next((_most_to_send(facts, line) for line in _lines(facts) if line.id == line_id), None)
+    most = next((_most_to_send(facts, line) for line in facts.lines if line.id == line_id), None)
     return total - sum(own.values()) + left_at_most(facts, line_id, own, most or 1)
 
 
@@ -301,12 +301,8 @@ def _told_at(facts: Facts, line_id: str, excess: _Excess) -> datetime:
 def _pieces_until(facts: Facts, line_id: str, told_at: datetime) -> int:
     """How many pieces of the line the OMS's orders had sent by the reports until then. Of an order of which no line or
     no number is known, all count."""
-    most = next((_most_to_send(facts, line) for line in _lines(facts) if line.id == line_id), None) or 1
+    most = next((_most_to_send(facts, line) for line in facts.lines if line.id == line_id), None) or 1
     until = replace(facts, dispatches=tuple(one for one in facts.dispatches if one.told_at <= told_at))
     known = [_known_of(until, oms_id, each) or {line_id: _ALL} for oms_id, each in _reports(until).items()]
     left = [lines[line_id] for lines in known if line_id in lines]
     return sum(most if pieces is _ALL else pieces for pieces in left)
-
-
-def _lines(facts: Facts) -> tuple[Line, ...]:
-    return facts.snapshot.lines if facts.snapshot else ()

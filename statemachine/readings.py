@@ -160,7 +160,7 @@ def _lists_parcels_only(facts: Facts, oms_id: int) -> bool:
         return False
     ours = [one for one in facts.dispatches if one.oms_id == oms_id and one.told_at > EPOCH]
     first = min((one.told_at for one in ours if one.covers), default=None)
-    lines = {line.id for line in facts.snapshot.lines} if facts.snapshot else set()
+    lines = {line.id for line in facts.lines}
     return any(line in lines for one in ours if one.told_at == first for line, _ in one.items)
 
 
@@ -251,8 +251,7 @@ def is_ended_in_oms(facts: Facts, oms_id: int, line_id: str) -> bool:
     equal = {one.items for one in facts.cancellations if one.oms_id == oms_id}
     canceled = sum(pieces for items in equal for line, pieces in items if line == line_id)
     held = [n for part in facts.parts if part.oms_id == oms_id for line, n in part.quantities if line == line_id]
-    lines = facts.snapshot.lines if facts.snapshot else ()
-    ordered = [pieces_of(facts, line) for line in lines if line.id == line_id]
+    ordered = [pieces_of(facts, line) for line in facts.lines if line.id == line_id]
     known = held or [pieces for pieces in ordered if pieces is not None]
     return canceled > 0 and (bool(known) or not ordered) and canceled >= max(known, default=1)
 
@@ -278,7 +277,7 @@ def _is_ended_where_known(facts: Facts, line_id: str) -> bool:
 @asked_once
 def lines_left_out(facts: Facts) -> tuple[Line, ...]:
     """Lines that the OMS got, or may have got, and that the newest read does not show: nothing of them is owed now."""
-    shown = {line.id for line in facts.snapshot.lines} if facts.snapshot else set()
+    shown = {line.id for line in facts.lines}
     sent = dict.fromkeys(line for got in what_oms_got(facts) for line, pieces in got.items if pieces)
     return tuple(Line(line_id, quantity=0) for line_id in sent if line_id not in shown) if facts.snapshot else ()
 
@@ -310,7 +309,7 @@ def unsent_parts(facts: Facts) -> tuple[int, ...]:
 
     A part counts while the OMS has not ended it and one of its lines is owed (docs/kornitx.md 9.5).
     """
-    owed = facts.snapshot.owed_lines if facts.snapshot else ()
+    owed = facts.owed_lines
     if is_vouched(facts, *owed):
         return ()
     lines_of = parts_in_oms(facts)
@@ -349,7 +348,7 @@ def last_decision(facts: Facts, *kinds: DecisionKind) -> Decision | None:
 def acceptance(facts: Facts, policy: Policy) -> str | None:
     """What to answer Mirakl, as a command carries it: `accept`, `refuse`, or one of two forms that accept only some
     lines (`answers_of_lines`). None if a person has to decide."""
-    lines = facts.snapshot.lines if facts.snapshot else ()
+    lines = facts.lines
     decision = last_decision(facts, DecisionKind.ACCEPT, DecisionKind.REFUSE)
     if decision is not None:
         if not decision.subject:

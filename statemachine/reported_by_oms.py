@@ -82,7 +82,7 @@ def _stopped(facts: Facts) -> Iterator[Attention]:
         return
     in_order = sorted(facts.statuses, key=lambda one: (one.at, one.status not in _STOPPED, one.status))
     newest = {one.oms_id: one.status for one in in_order}
-    owed = facts.snapshot.owed_lines if facts.snapshot else ()
+    owed = facts.owed_lines
     for oms_id, status in newest.items():
         if status in _STOPPED and not (_has_left(facts, oms_id, owed) or is_vouched(facts, *owed)):
             yield Attention(_STOPPED[status], str(oms_id))

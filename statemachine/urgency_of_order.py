@@ -93,20 +93,19 @@ def _still_held(facts: Facts, oms_id: int, line_id: str, pieces: int) -> int:
 
 def is_canceled_as_a_whole(facts: Facts) -> bool:
     """Whether the OMS canceled each of its orders, or each line in all of them, so that nothing is to be stopped."""
-    lines = (*(facts.snapshot.lines if facts.snapshot else ()), *lines_left_out(facts))
+    lines = (*facts.lines, *lines_left_out(facts))
     return is_canceled_by_oms(facts) or (bool(lines) and all(is_ended_everywhere(facts, line.id) for line in lines))
 
 
 def _is_made_though_vouched(facts: Facts) -> bool:
     """Whether a person vouches for every line, and the OMS neither canceled nor sent each of its orders."""
-    lines = facts.snapshot.lines if facts.snapshot else ()
     sent = {one.oms_id for one in facts.dispatches if one.covers}
-    return bool(lines) and is_vouched(facts, *lines) and bool(alive_parts(facts) - sent)
+    return bool(facts.lines) and is_vouched(facts, *facts.lines) and bool(alive_parts(facts) - sent)
 
 
 def lines_named_in(one: Attention, facts: Facts) -> list[Line]:
     """The lines of the order that the detail of the reason names, also those that the newest read leaves out."""
-    lines = (*(facts.snapshot.lines if facts.snapshot else ()), *lines_left_out(facts))
+    lines = (*facts.lines, *lines_left_out(facts))
     ids = named_in(one.detail, [line.id for line in lines])
     return [line for line in lines if line.id in ids]
 

@@ -51,15 +51,14 @@ def _tracking(tracking: Tracking) -> str:
 def answer_in_words(carries: str, facts: Facts) -> str:
     if carries in (DecisionKind.ACCEPT, DecisionKind.REFUSE):
         return ("accepts " if carries == DecisionKind.ACCEPT else "refuses ") + _every_line(facts)
-    answers = answers_of_lines(carries, facts.snapshot.lines if facts.snapshot else ())
+    answers = answers_of_lines(carries, facts.lines)
     accepted, refused = ([line for line, yes in answers.items() if yes is wanted] for wanted in (True, False))
     return f"accepts {', '.join(accepted)} and refuses {', '.join(refused)}"
 
 
 def _every_line(facts: Facts) -> str:
     """The lines that Mirakl asks about: all of them, or those that are not canceled yet."""
-    lines = facts.snapshot.lines if facts.snapshot else ()
-    gone = [line.id for line in lines if line.is_taken_back]
+    gone = [line.id for line in facts.lines if line.is_taken_back]
     if not gone:
         return "every line"
     return f"every line but {', '.join(gone)}, which Mirakl shows canceled"

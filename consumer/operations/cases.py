@@ -56,10 +56,6 @@ def tracking_in_words(tracking: Tracking) -> str:
     return f"{tracking.carrier or tracking.carrier_code} {tracking.number}".strip() or "no tracking"
 
 
-def shown_lines(facts: Facts) -> tuple[Line, ...]:
-    return facts.snapshot.lines if facts.snapshot else ()
-
-
 def shown_between(facts: Facts, line: Line) -> str:
     """Which other numbers of pieces Mirakl showed since the OMS got the order."""
     values = [one for got in what_oms_got(facts)[:1] for one in shown_since(facts, PIECES + line.id, got, None)]
@@ -69,7 +65,7 @@ def shown_between(facts: Facts, line: Line) -> str:
 
 def unsent_lines(facts: Facts) -> list[Line]:
     """The lines that are to be sent, and of which the OMS did not report all sent."""
-    return [line for line in (facts.snapshot.owed_lines if facts.snapshot else ()) if not is_sent(facts, line)]
+    return [line for line in facts.owed_lines if not is_sent(facts, line)]
 
 
 def others_to_send(facts: Facts, lines: Collection[Line]) -> list[Line]:

@@ -261,10 +261,10 @@ def _first(one: Attention, order: OrderRow) -> str:
 def _cure_of_unknown_skus(facts: Facts, policy: Policy) -> str:
     """What to do about an order of which the shop's list of known SKUs lacks some lines. Empty if this is another
     order."""
-    unknown, lines = unknown_skus(facts, policy), facts.snapshot.lines if facts.snapshot else ()
-    ids = [line.id for line in lines if line.is_owed and line.sku in unknown]
+    unknown = unknown_skus(facts, policy)
+    ids = [line.id for line in facts.owed_lines if line.sku in unknown]
     is_decided = any(one.kind in (DecisionKind.ACCEPT, DecisionKind.REFUSE) for one in facts.decisions)
-    if is_decided or not ids or len(ids) == len([line for line in lines if line.is_owed]):
+    if is_decided or not ids or len(ids) == len(facts.owed_lines):
         return ""
     named = " ".join(f"--line {shlex.quote(each)}" for each in ids)
     return (

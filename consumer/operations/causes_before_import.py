@@ -15,7 +15,6 @@ from consumer.operations.cases import (
     moment,
     named,
     pieces_in_words,
-    shown_lines,
     state_of_line,
     whether_in_oms,
     withdrawals,
@@ -40,14 +39,10 @@ def _needs_decision(case: Case) -> str:
     why = f"not in the list of known SKUs: {', '.join(unknown)}" if unknown else 'the shop has acceptance = "hold"'
     decision = last_decision(case.facts, DecisionKind.ACCEPT, DecisionKind.REFUSE)
     if decision is not None:
-        accepted = [
-            f"{named(line)} {state_of_line(line)}" for line in shown_lines(case.facts) if line.id in decision.subject
-        ]
+        accepted = [f"{named(line)} {state_of_line(line)}" for line in case.facts.lines if line.id in decision.subject]
         why = f"{decision.who} accepted lines at {moment(decision.at)} that are canceled since: {', '.join(accepted)}"
     until = next_deadline(case.facts, case.policy)
-    lines = ", ".join(
-        f"{pieces_in_words(line.quantity)} of {named(line)}" for line in shown_lines(case.facts) if line.is_owed
-    )
+    lines = ", ".join(f"{pieces_in_words(line.quantity)} of {named(line)}" for line in case.facts.lines if line.is_owed)
     return joined((why, f"lines: {lines}", f"Mirakl waits until {to_the_minute(until)}" if until else ""))
 
 
@@ -63,9 +58,7 @@ def _address_missing(case: Case) -> str:
 
 def states_of_lines(case: Case) -> str:
     """What Mirakl shows of each line."""
-    return (
-        ", ".join(f"{named(line)} {state_of_line(line)}" for line in shown_lines(case.facts)) or "Mirakl shows no line"
-    )
+    return ", ".join(f"{named(line)} {state_of_line(line)}" for line in case.facts.lines) or "Mirakl shows no line"
 
 
 def _not_ours(case: Case) -> str:

@@ -20,7 +20,6 @@ from consumer.operations.cases import (
     orders_in_oms,
     pieces_in_words,
     shown_between,
-    shown_lines,
     state_of_line,
     tracking_in_words,
     trackings_sent,
@@ -90,7 +89,7 @@ def _shipped_elsewhere(case: Case) -> str:
     shown = mirakl_shows(case.facts.snapshot) if mirakl_state(case.facts) in DEBIT else ""
     if not by and (twice := _sent_twice(case.facts)):
         return joined((twice, f"in the OMS: {orders_in_oms(case.facts)}" if unfinished_parts(case.facts) else ""))
-    if not lines and (is_confirmed_by_us(case.facts) or is_vouched(case.facts, *shown_lines(case.facts))):
+    if not lines and (is_confirmed_by_us(case.facts) or is_vouched(case.facts, *case.facts.lines)):
         shown = "a person said that the goods left, and the OMS reports since that it works on them"
     beside = f"{_sent_by_oms(case.facts)}" if any(line in left_though_marked(case.facts) for line in lines) else ""
     return joined((shown, which + (f", and {beside}" if beside else ""), f"in the OMS: {orders_in_oms(case.facts)}"))
@@ -142,7 +141,7 @@ def _oms_canceled(case: Case) -> str:
     reported = case.one.detail.partition(NOT_OWED)[0]
     canceled, at = _TOLD_AT.fullmatch(reported).groups()  # type: ignore[union-attr]  # matches any text
     oms_id, *pieces = map(read, entries(canceled))
-    skus = {line.id: named(line) for line in shown_lines(case.facts)}
+    skus = {line.id: named(line) for line in case.facts.lines}
     lines = [(skus.get(line, line), n) for line, _, n in (text.rpartition("*") for text in pieces)]
     when = f", reported at {at} UTC" if at else ""
     if not oms_id.isdecimal():
@@ -160,9 +159,9 @@ def _oms_canceled(case: Case) -> str:
 
 def _all_of(facts: Facts, oms_id: int) -> str:
     """That the OMS canceled all of one of its orders. If only some lines of the order are in it: with these."""
-    shown, held = shown_lines(facts), parts_in_oms(facts).get(oms_id, set())
-    mine = [line for line in shown if line.id in held]
-    if len(mine) in (0, len(shown)):
+    held = parts_in_oms(facts).get(oms_id, set())
+    mine = [line for line in facts.lines if line.id in held]
+    if len(mine) in (0, len(facts.lines)):
         return "all of it"
     pieces = {line: f"{n} of " for one in facts.parts if one.oms_id == oms_id for line, n in one.quantities}
     return f"all of it, which is {', '.join(pieces.get(line.id, '') + named(line) for line in mine)}"
@@ -208,7 +207,7 @@ def _lines_canceled(case: Case) -> str:
 
 def _left_over(case: Case, line: Line) -> str:
     """What Mirakl shows of a line of which a person has to take out pieces, or all."""
-    if line not in shown_lines(case.facts):
+    if line not in case.facts.lines:
         return "the newest read does not show this line"
     is_part = line.withdrawn is Withdrawn.PART and line.quantity != 0
     if not line.is_owed and not (is_part and line.state in AFTER_SHIPPING):
@@ -295,7 +294,7 @@ def _not_imported(case: Case) -> str:
     sent = our_payloads(case.facts)
     handed, shown = dict(sent[-1].items) if sent else {}, shown_pieces(case.facts)
     held = {line for lines in parts_in_oms(case.facts).values() for line in lines}
-    skus = {line.id: named(line) for line in case.facts.snapshot.lines} if case.facts.snapshot else {}
+    skus = {line.id: named(line) for line in case.facts.lines}
     ids = sorted(named_in(case.one.detail, held | handed.keys() | skus.keys()))
     return joined(
         f"{skus.get(line, f'{line} (not sent by us)')}: {handed.get(line, 'none')} went to the OMS, it has "

@@ -8,7 +8,6 @@ from consumer.operations.cases import (
     named,
     others_to_send,
     pieces_in_words,
-    shown_lines,
     unsent_lines,
     was_marked_in_incident,
 )
@@ -323,7 +322,7 @@ def _left_of(lines: Sequence[Line], facts: Facts) -> Iterator[str]:
 
 
 def _others_with(lines: Sequence[Line], facts: Facts) -> Iterator[str]:
-    for other in shown_lines(facts):
+    for other in facts.lines:
         is_wanted = other not in lines and _is_to_arrive(facts, other) and has_left(facts, other)
         if is_wanted and any(_perhaps_together(facts, other.id, line.id) for line in lines):
             yield _in_pieces(other, facts)

@@ -3,7 +3,7 @@
 from typing import Final
 
 from adapters.store.orders import OrderRow
-from consumer.operations.cases import is_marked_by_us, named, shown_lines
+from consumer.operations.cases import is_marked_by_us, named
 from consumer.operations.outside import money_awaited
 from statemachine.canceled_by_oms import canceled_and_to_be_sent, is_asked_as_owed
 from statemachine.commands import Policy
@@ -132,4 +132,4 @@ def _cure_of_going_on(order: OrderRow) -> str:
     text = _CURE_OF_CANCELED_BETWEEN_AND_ASKED if is_asked else _CURE_OF_CANCELED_BETWEEN
     if is_canceled_by_oms(facts):
         return text.replace(_OF_THE_REST, "").replace(_THESE, "it")
-    return text.replace(_THESE, ", ".join(named(line) for line in shown_lines(facts) if line.id in canceled))
+    return text.replace(_THESE, ", ".join(named(line) for line in facts.lines if line.id in canceled))

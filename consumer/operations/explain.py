@@ -355,18 +355,16 @@ def _imported(order: OrderRow) -> str:
 
 def _end_of_lines(facts: Facts) -> str:
     """What an imported order waits for of which no line is to be sent."""
-    lines = facts.snapshot.lines if facts.snapshot else ()
-    if any(line.has_incident for line in lines):
+    if any(line.has_incident for line in facts.lines):
         return "Mirakl to show how the incident ends"
-    if any(line.state in AFTER_SHIPPING or line.shipped for line in lines if not line.is_taken_back):
+    if any(line.state in AFTER_SHIPPING or line.shipped for line in facts.lines if not line.is_taken_back):
         return "Mirakl to show it shipped, as it does its lines"
     return "Mirakl to show it canceled; no line is open, so ask the operator to cancel it"
 
 
 def _the_rest(facts: Facts) -> str:
     """What the OMS still has to send after it sent a part. Else an empty text."""
-    open_lines = facts.snapshot.owed_lines if facts.snapshot else ()
-    unsent = [line.id for line in open_lines if not is_sent(facts, line)]
+    unsent = [line.id for line in facts.owed_lines if not is_sent(facts, line)]
     return f"the OMS to send the rest: {', '.join(unsent)}" if facts.dispatches and unsent else ""
 
 

@@ -227,7 +227,7 @@ def _facts_of(order: OrderRow, act: Act, subject: tuple[str, ...], at: datetime)
 def _to_be_sent(order: OrderRow) -> tuple[tuple[str, int], ...]:
     """The lines and pieces that Mirakl shows to be sent (`Dispatch.vouched`). A vouch covers these, and none that are
     added later."""
-    owed = order.facts.snapshot.owed_lines if order.facts.snapshot else ()
+    owed = order.facts.owed_lines
     signs = {Withdrawn.PART: -1}
     return tuple(sorted((line.id, signs.get(line.withdrawn, 1) * (line.quantity or 0)) for line in owed))
 
@@ -318,7 +318,7 @@ def _may_be_in_oms(order: OrderRow, commands: Sequence[CommandRow]) -> bool:
 
 def _lines(order: OrderRow, lines: Collection[str]) -> tuple[str, ...]:
     """The ids of lines that a decision names. Raises NotPossible if the order has no such line."""
-    known = {line.id for line in order.facts.snapshot.lines} if order.facts.snapshot else set()
+    known = {line.id for line in order.facts.lines}
     if foreign := sorted({*lines} - known):
         raise NotPossible(
             f"{_name(order)} has no line {', '.join(foreign)}; it has: {', '.join(sorted(known)) or 'none'}"

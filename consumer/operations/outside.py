@@ -103,7 +103,7 @@ def canceled_in_oms(facts: Facts, policy: Policy, attention: Collection[Attentio
 
 def nobody_makes_any(facts: Facts) -> bool:
     """Whether the OMS canceled the order, or each line that is to be sent, and nothing left."""
-    owed = {line.id for line in facts.snapshot.owed_lines} if facts.snapshot and not facts.dispatches else set()
+    owed = {line.id for line in facts.owed_lines} if not facts.dispatches else set()
     return is_canceled_by_oms(facts) or (bool(owed) and owed <= {*canceled_and_to_be_sent(facts)})
 
 
@@ -142,8 +142,7 @@ def _added_and_not_sent(facts: Facts) -> list[str]:
     """The lines of which a person settled that the OMS makes them, or more pieces of them, and that have not left."""
     got = what_oms_got(facts)
     since = got[0].at if got else EPOCH
-    lines = facts.snapshot.owed_lines if facts.snapshot else ()
-    return [one.id for one in lines if is_settled_as_added(facts, one.id, since) and not is_sent(facts, one)]
+    return [one.id for one in facts.owed_lines if is_settled_as_added(facts, one.id, since) and not is_sent(facts, one)]
 
 
 def _settle(facts: Facts, reason: Reason) -> Decision | None:

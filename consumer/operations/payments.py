@@ -23,7 +23,6 @@ def workflow_in_words(facts: Facts) -> str:
 
 def left_after_debit(facts: Facts) -> list[str]:
     """The lines that are still to be sent while Mirakl debits the shipment of others."""
-    lines = facts.snapshot.lines if facts.snapshot else ()
-    if not any(line.shipped for line in lines):
+    if not any(line.shipped for line in facts.lines):
         return []
-    return [line.id for line in lines if line.is_owed and not line.shipped and not is_sent(facts, line)]
+    return [line.id for line in facts.owed_lines if not line.shipped and not is_sent(facts, line)]

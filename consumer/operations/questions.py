@@ -138,8 +138,9 @@ def _first(before: Plan, after: Plan, facts: Facts, policy: Policy) -> Iterator[
             "second or arrange its return first"
         )
     if any(one.kind is CommandKind.IMPORT for one in after.due) and not ended.isdisjoint(_IMPORTED_AS_SHOWN):
-        owed = facts.snapshot.owed_lines if facts.snapshot else ()
-        known = [line for line in owed if line.quantity is not None]  # without a quantity nothing is imported
+        known = [
+            line for line in facts.owed_lines if line.quantity is not None
+        ]  # without a quantity nothing is imported
         yield f"the OMS gets {', '.join(f'{line.quantity} of {line.id} ({line.sku})' for line in known)}"
         if Reason.PARTLY_WITHDRAWN in ended:
             yield "if the operator named another number, do not release it: `orders explain` says what to do"
@@ -229,7 +230,7 @@ def _of_sent(facts: Facts, *, before: Plan, after: Plan) -> Iterator[str]:
     if _corrects_number(facts, before=before, after=after):
         yield "the order is shipped already: only the number changes"
     else:
-        yield from _counted(facts.snapshot.lines if facts.snapshot else ())
+        yield from _counted(facts.lines)
     if before.state is State.SHIPPING and CommandKind.IMPORT not in {one.kind for one in before.due}:
         yield "the order does not go to the OMS any more"
     if after.state is State.DISPATCHED and (money := money_awaited(facts)):

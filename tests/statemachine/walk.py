@@ -408,7 +408,7 @@ class Walk:
         new = Facts(decisions=(Decision(at(self.now), kind, "ana", "reason", subject, seen_in(on)),))
         if kind is DecisionKind.SENT:
             tracking = self.random.choice(TRACKINGS)
-            owed = self.facts.snapshot.owed_lines if self.facts.snapshot else ()
+            owed = self.facts.owed_lines
             saw = tuple(sorted((line.id, line.quantity or 0) for line in owed))
             word = Dispatch(f.VOUCHED, at(self.now), tracking, covers="order", told_at=at(self.now), vouched=saw)
             new = replace(new, dispatches=(word,))
