@@ -17,9 +17,8 @@ from statemachine.commands import CommandKind
 from statemachine.facts import (
     AFTER_SHIPPING,
     DEBIT,
+    DEBITS_LATE,
     FINAL,
-    PAY_ON_DELIVERY,
-    PAY_ON_DUE_DATE,
     Facts,
     Snapshot,
     age_of,
@@ -40,7 +39,7 @@ def is_before_shipment(read: Snapshot) -> bool:
     """Whether this read shows the order before its shipment. A debit with a `shipped_date` follows the shipment, and so
     may any debit in two of the workflows."""
     if read.state in DEBIT:
-        return read.workflow not in (PAY_ON_DELIVERY, PAY_ON_DUE_DATE) and not any(line.shipped for line in read.lines)
+        return read.workflow not in DEBITS_LATE and not any(line.shipped for line in read.lines)
     return read.state not in (*AFTER_SHIPPING, *FINAL)
 
 

@@ -201,13 +201,9 @@ def is_said_to_have_left(facts: Facts, line: Line) -> bool:
         return not line.is_taken_back
     if is_confirmed_by_us(facts) and not has_left(facts, line) and not _is_of_others(facts, line):
         return False
-    marked = [one for one in facts.lines if _is_marked(one)]
+    marked = [one for one in facts.lines if one.is_marked]
     of_order = is_shown_shipped(facts) and (mirakl_state(facts) in AFTER_SHIPPING or not marked)
-    return of_order or _is_marked(line)
-
-
-def _is_marked(line: Line) -> bool:
-    return line.shipped or line.state in AFTER_SHIPPING
+    return of_order or line.is_marked
 
 
 def names_pieces(one: Attention) -> bool:

@@ -258,8 +258,7 @@ def _is_withdrawn(facts: Facts, line: Line) -> bool:
 
     Our own OR24 marks every line shipped, also one whose money went back before, so it proves nothing of a line.
     """
-    marked = line.state in AFTER_SHIPPING or line.shipped
-    return line.is_taken_back and (is_confirmed_by_us(facts) or not marked)
+    return line.is_taken_back and (is_confirmed_by_us(facts) or not line.is_marked)
 
 
 def _is_marked_with_the_order(facts: Facts, line: Line) -> bool:

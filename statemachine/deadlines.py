@@ -13,7 +13,7 @@ from typing import Final
 from statemachine import troubles
 from statemachine.asked_once import asked_once
 from statemachine.commands import CommandKind, Policy
-from statemachine.facts import DEBIT, EPOCH, PAY_ON_DELIVERY, PAY_ON_DUE_DATE, DecisionKind, Facts, Line, Snapshot
+from statemachine.facts import DEBIT, DEBITS_LATE, EPOCH, DecisionKind, Facts, Line, Snapshot
 from statemachine.in_oms import is_sent_by_others
 from statemachine.occurrences import PAYMENT, last_without
 from statemachine.readings import all_sent, is_canceled_by_oms, is_pending, last_answer
@@ -147,7 +147,7 @@ def is_left_to_nobody(facts: Facts) -> bool:
 
 def _is_debited_later(facts: Facts, snapshot: Snapshot) -> bool:
     """Whether the customer pays for goods that left before, when their payment is due, maybe weeks later."""
-    return state_of(facts) is State.SHIPPED and snapshot.workflow in (PAY_ON_DELIVERY, PAY_ON_DUE_DATE)
+    return state_of(facts) is State.SHIPPED and snapshot.workflow in DEBITS_LATE
 
 
 def _before(reason: Reason, since: datetime, deadline: datetime, margin: timedelta) -> Iterator[Deadline]:

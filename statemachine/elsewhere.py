@@ -189,7 +189,7 @@ def _marked_in_oms(facts: Facts, snapshot: Snapshot) -> list[Line]:
     return [
         line
         for line in snapshot.lines
-        if line.state in AFTER_SHIPPING or line.shipped
+        if line.is_marked
         if not (line.is_owed and is_released_as_dated(facts, line))
         if UNCLEAR + line.id not in unclear and not is_done_in_oms(facts, line)
         if any(before.number != 0 for before in in_oms.get(line.id, ()))
@@ -250,7 +250,7 @@ def _left_beside_mark(facts: Facts, read: Snapshot, line: Line) -> bool:
     first = dict(facts.seen).get(mark) or dict(facts.stops).get(mark)
     if first is None or first >= left_at(facts, line):
         return False
-    is_shown = not is_confirmed_by_us(facts) and (line.shipped or line.state in AFTER_SHIPPING)
+    is_shown = not is_confirmed_by_us(facts) and line.is_marked
     if not is_shown and not stood_at_shipment(facts, line, SHIPPED_LINE):
         return False
     if left_to_others(facts, line.id) or is_released_as_dated(facts, line):

@@ -21,6 +21,10 @@ PAY_ON_ACCEPTANCE: Final = "PAY_ON_ACCEPTANCE"
 PAY_ON_SHIPMENT: Final = "PAY_ON_SHIPMENT"
 PAY_ON_DELIVERY: Final = "PAY_ON_DELIVERY"
 PAY_ON_DUE_DATE: Final = "PAY_ON_DUE_DATE"
+#: Mirakl debits the customer before the shipment. That counts also of an order without a workflow.
+DEBITS_FIRST: Final = ("", PAY_ON_ACCEPTANCE)
+#: Mirakl may debit the customer long after the shipment.
+DEBITS_LATE: Final = (PAY_ON_DELIVERY, PAY_ON_DUE_DATE)
 
 DEBIT: Final = ("WAITING_DEBIT", "WAITING_DEBIT_PAYMENT")
 AFTER_SHIPPING: Final = ("SHIPPED", "TO_COLLECT", "RECEIVED", "CLOSED")
@@ -136,6 +140,11 @@ class Line:
     def is_taken_back(self) -> bool:
         """Whether Mirakl canceled, refused or refunded the line, before or after it left."""
         return self.quantity == 0 or self.withdrawn in _ALL or self.state in _TAKEN_BACK
+
+    @property
+    def is_marked(self) -> bool:
+        """Whether Mirakl shows the line shipped, by its state or by a `shipped_date`."""
+        return self.shipped or self.state in AFTER_SHIPPING
 
     @property
     def has_incident(self) -> bool:

@@ -11,9 +11,9 @@ from statemachine.commands import CommandKind, Policy
 from statemachine.facts import (
     AFTER_SHIPPING,
     DEBIT,
+    DEBITS_FIRST,
     EPOCH,
     EVERY_LINE,
-    PAY_ON_ACCEPTANCE,
     PAY_ON_SHIPMENT,
     VOUCHED,
     Facts,
@@ -183,7 +183,7 @@ def is_sent_by_others(facts: Facts, policy: Policy) -> bool:
 def is_debited_as_shipped(facts: Facts) -> bool:
     """Whether Mirakl shows a debit in a workflow that debits after a shipment, and a line has a `shipped_date`."""
     shown = facts.snapshot
-    after = shown is not None and shown.state in DEBIT and shown.workflow not in ("", PAY_ON_ACCEPTANCE)
+    after = shown is not None and shown.state in DEBIT and shown.workflow not in DEBITS_FIRST
     return after and any(line.shipped for line in facts.lines)
 
 

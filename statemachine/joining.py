@@ -12,10 +12,9 @@ from statemachine.before_shipment import first_shipped, last_open
 from statemachine.facts import (
     AFTER_SHIPPING,
     DEBIT,
+    DEBITS_LATE,
     EPOCH,
     KNOWN_STATES,
-    PAY_ON_DELIVERY,
-    PAY_ON_DUE_DATE,
     PAY_ON_SHIPMENT,
     UNCLEAR,
     WITHDRAWN_OF,
@@ -129,7 +128,7 @@ def snapshot_facts(snapshot: Snapshot) -> Facts:
     marks = tuple(one for one in stops if one[0].startswith(SHIPPED_LINE))
     seen = ((snapshot.state, snapshot.read_at),) if counts else ()
     owed = () if snapshot.state in AFTER_SHIPPING else snapshot.owed_lines
-    after = snapshot.state in DEBIT and snapshot.workflow in (PAY_ON_DELIVERY, PAY_ON_DUE_DATE)
+    after = snapshot.state in DEBIT and snapshot.workflow in DEBITS_LATE
     debit_after_shipping = after and snapshot.is_marked_shipped
     shipped = snapshot.state in AFTER_SHIPPING or debit_after_shipping
     paid_on_shipment = snapshot.state in DEBIT and snapshot.workflow == PAY_ON_SHIPMENT

@@ -16,10 +16,10 @@ from typing import Final
 from statemachine.facts import (
     AFTER_SHIPPING,
     DEBIT,
+    DEBITS_FIRST,
     ENDED_LINE_STATES,
     EPOCH,
     OWED_LINE_STATES,
-    PAY_ON_ACCEPTANCE,
     VOUCHED,
     Decision,
     DecisionKind,
@@ -87,8 +87,8 @@ def _shown_by(snapshot: Snapshot) -> Iterator[str]:
             yield of_state(line)
         if snapshot.state in _MAYBE_TO_SEND and line.shipped and line.is_owed:
             yield of_shipped_date(line)
-        after = snapshot.state in _MAYBE_TO_SEND and snapshot.workflow not in ("", PAY_ON_ACCEPTANCE)
-        if after and (line.shipped or line.state in AFTER_SHIPPING):
+        after = snapshot.state in _MAYBE_TO_SEND and snapshot.workflow not in DEBITS_FIRST
+        if after and line.is_marked:
             yield of_mark(line)
         # Whether refunds of the price took all of the line, only another read can tell: one with more pieces
         # (joining.py).

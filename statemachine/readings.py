@@ -12,11 +12,10 @@ from statemachine.commands import CommandKind, Policy
 from statemachine.facts import (
     AFTER_SHIPPING,
     DEBIT,
+    DEBITS_FIRST,
+    DEBITS_LATE,
     EPOCH,
     EVERY_LINE,
-    PAY_ON_ACCEPTANCE,
-    PAY_ON_DELIVERY,
-    PAY_ON_DUE_DATE,
     VOUCHED,
     Answer,
     Decision,
@@ -42,7 +41,7 @@ def mirakl_state(facts: Facts) -> str:
 
 def debit_comes_first(facts: Facts) -> bool:
     """Whether Mirakl debits the customer before the shipment, as far as is known. Without a workflow it counts so."""
-    return facts.snapshot is not None and facts.snapshot.workflow in ("", PAY_ON_ACCEPTANCE)
+    return facts.snapshot is not None and facts.snapshot.workflow in DEBITS_FIRST
 
 
 def last_answer(facts: Facts, kind: str, carries: str | None = None) -> Answer | None:
@@ -76,7 +75,7 @@ def was_shipped(facts: Facts, workflow: str) -> bool:
     Earlier versions set `shipped_seen` by a debit alone, also in workflows in which Mirakl may debit before the
     shipment. There `shipped_seen` proves nothing (docs/rules.md 3).
     """
-    return facts.shipped_shown or (facts.shipped_seen and workflow not in (PAY_ON_DELIVERY, PAY_ON_DUE_DATE))
+    return facts.shipped_shown or (facts.shipped_seen and workflow not in DEBITS_LATE)
 
 
 def is_sent(facts: Facts, line: Line) -> bool:
@@ -449,7 +448,7 @@ def takes_tracking(snapshot: Snapshot) -> bool:
     """Whether Mirakl takes a tracking now: from SHIPPING on, but not in CLOSED, REFUSED or CANCELED. Connectors were
     observed to send one after SHIPPED (docs/mirakl.md 5.4)."""
     if snapshot.state in DEBIT:
-        return snapshot.workflow not in ("", PAY_ON_ACCEPTANCE)
+        return snapshot.workflow not in DEBITS_FIRST
     return snapshot.state == "SHIPPING" or (snapshot.state in AFTER_SHIPPING and snapshot.state != "CLOSED")
 
 

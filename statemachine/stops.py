@@ -14,9 +14,8 @@ from statemachine.commands import CommandKind, Policy
 from statemachine.facts import (
     AFTER_SHIPPING,
     DEBIT,
+    DEBITS_LATE,
     EPOCH,
-    PAY_ON_DELIVERY,
-    PAY_ON_DUE_DATE,
     PAY_ON_SHIPMENT,
     WITHDRAWN_OF,
     DecisionKind,
@@ -61,7 +60,7 @@ def stops_of(snapshot: Snapshot) -> _Stops:
 
 def _stops_of(snapshot: Snapshot) -> Iterator[tuple[str, datetime]]:
     shown_at = age_of(snapshot)[0]  # a stale read shows what was so earlier
-    marked = [line for line in snapshot.lines if line.shipped or line.state in AFTER_SHIPPING]
+    marked = [line for line in snapshot.lines if line.is_marked]
     after_shipment = snapshot.workflow == PAY_ON_SHIPMENT or marked
     if snapshot.state in DEBIT and not after_shipment:
         yield PAYMENT, shown_at
@@ -218,7 +217,7 @@ def _taken_back_unread(facts: Facts, line: Line) -> bool:
     got = what_oms_got(facts)
     if not got or facts.snapshot is None:
         return False
-    if line.state == "CANCELED" and facts.snapshot.workflow not in (PAY_ON_DELIVERY, PAY_ON_DUE_DATE):
+    if line.state == "CANCELED" and facts.snapshot.workflow not in DEBITS_LATE:
         return True
     return any(
         _is_since(facts, TAKEN_BACK, at, got[0]) and at <= _shipped_at(facts, line) and not _is_settled(facts, line, at)

@@ -32,7 +32,7 @@ from consumer.operations.stops import stopping, what_follows, who_ends
 from consumer.operations.timeline import what_happened
 from statemachine.commands import Command, CommandKind, CommandState, Policy
 from statemachine.events import Trigger
-from statemachine.facts import AFTER_SHIPPING, DEBIT, DecisionKind, Facts
+from statemachine.facts import DEBIT, DecisionKind, Facts
 from statemachine.in_oms import all_left, is_debited_after_shipping
 from statemachine.payloads import import_known, may_be_in_oms
 from statemachine.plan import awaits_read_after, plan
@@ -357,7 +357,7 @@ def _end_of_lines(facts: Facts) -> str:
     """What an imported order waits for of which no line is to be sent."""
     if any(line.has_incident for line in facts.lines):
         return "Mirakl to show how the incident ends"
-    if any(line.state in AFTER_SHIPPING or line.shipped for line in facts.lines if not line.is_taken_back):
+    if any(line.is_marked for line in facts.lines if not line.is_taken_back):
         return "Mirakl to show it shipped, as it does its lines"
     return "Mirakl to show it canceled; no line is open, so ask the operator to cancel it"
 
