@@ -28,6 +28,7 @@ from statemachine.in_oms import has_left, is_confirmed_by_us, is_shown_shipped, 
 from statemachine.missing import misses_known_to
 from statemachine.occurrences import Begun, age_of_kept, is_kept
 from statemachine.parcels import sent_quantity
+from statemachine.parts import parts_in_oms
 from statemachine.payloads import most_handed_over
 from statemachine.readings import (
     in_parcels,
@@ -37,7 +38,6 @@ from statemachine.readings import (
     last_answer,
     may_have,
     mirakl_state,
-    parts_in_oms,
     pieces_of,
 )
 from statemachine.reads_kept import NotShown

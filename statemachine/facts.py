@@ -212,8 +212,8 @@ class Part:
     ref: str = ""
     lines: tuple[str, ...] = ()  # empty: not known, because no answer to an import has named them yet
     has_error: bool = False  # the OMS stored the order, and holds it until somebody clears the error
-    #: Pieces of each line that the answer to the import shows; empty: not known. readings.shown_pieces adds
-    #: those of all parts.
+    #: Pieces of each line that the answer to the import shows; empty: not known. parts.shown_pieces adds those of all
+    #: parts.
     quantities: tuple[tuple[str, int], ...] = ()
 
 

@@ -23,6 +23,7 @@ from statemachine.facts import (
 from statemachine.formulas import formula_of
 from statemachine.other_values import values_between, was_another
 from statemachine.parcels import sent_more_at
+from statemachine.parts import parts_in_oms
 from statemachine.payloads import what_oms_got
 from statemachine.readings import (
     alive_parts,
@@ -36,7 +37,6 @@ from statemachine.readings import (
     last_answer,
     may_have,
     mirakl_state,
-    parts_in_oms,
 )
 from statemachine.receipts import repeats
 from statemachine.settled import left_though_stopped_at, settled_contents, settled_pieces

@@ -9,7 +9,8 @@ from datetime import datetime
 from statemachine.asked_once import asked_once
 from statemachine.facts import VOUCHED, Facts
 from statemachine.left_twice import sent_too_many, since_put_back, wanted_pieces
-from statemachine.readings import first_reported, is_ended_in_oms, parts_in_oms, shown_pieces
+from statemachine.parts import parts_in_oms, shown_pieces
+from statemachine.readings import first_reported, is_ended_in_oms
 
 
 @asked_once

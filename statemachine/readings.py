@@ -28,6 +28,7 @@ from statemachine.facts import (
     Withdrawn,
 )
 from statemachine.parcels import sent_quantity
+from statemachine.parts import parts_in_oms, shown_pieces
 from statemachine.payloads import our_payloads, what_oms_got
 from statemachine.settled import at_most_by_settles, taken_out
 
@@ -176,24 +177,6 @@ def _lacks_pieces(facts: Facts, line: Line) -> bool:
             at_most.append(items.get(line.id, 0))
     at_most += at_most_by_settles(facts, got[0].at if got else EPOCH, line)
     return owed is not None and any(number < owed for number in at_most)
-
-
-@asked_once
-def shown_pieces(facts: Facts) -> dict[str, int]:
-    """The pieces of each line that the OMS's answer to the import shows, in all parts together."""
-    shown: dict[str, int] = {}
-    for part in {replace(part, ref="", has_error=False) for part in facts.parts}:
-        for line_id, pieces in part.quantities:
-            shown[line_id] = shown.get(line_id, 0) + pieces
-    return shown
-
-
-def parts_in_oms(facts: Facts) -> dict[int, set[str]]:
-    """The lines of each part, by its id in the OMS. Empty: not known."""
-    lines_of: dict[int, set[str]] = {}
-    for part in facts.parts:
-        lines_of.setdefault(part.oms_id, set()).update(part.lines)
-    return lines_of
 
 
 @asked_once

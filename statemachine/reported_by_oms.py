@@ -11,6 +11,7 @@ from statemachine.in_oms import unfinished_parts
 from statemachine.left_twice import more_left_than_went
 from statemachine.made_twice import made_twice
 from statemachine.occurrences import Begun
+from statemachine.parts import parts_in_oms, shown_pieces
 from statemachine.payloads import our_payloads
 from statemachine.readings import (
     alive_parts,
@@ -20,8 +21,6 @@ from statemachine.readings import (
     is_vouched,
     last_answer,
     lines_not_imported,
-    parts_in_oms,
-    shown_pieces,
     unsent_parts,
 )
 from statemachine.reason_of_order import Attention

@@ -8,6 +8,7 @@ from statemachine.ids_in_text import named_in
 from statemachine.in_oms import is_confirmed_by_us, is_shown_shipped
 from statemachine.left_twice import left_twice, more_left_than_went
 from statemachine.made_twice import made_twice
+from statemachine.parts import parts_in_oms
 from statemachine.payloads import (
     import_known,
     may_be_in_oms,
@@ -23,7 +24,6 @@ from statemachine.readings import (
     is_vouched,
     lines_left_out,
     ordered_pieces,
-    parts_in_oms,
 )
 from statemachine.reason_of_order import Attention
 from statemachine.reasons import Reason

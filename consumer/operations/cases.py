@@ -14,14 +14,9 @@ from statemachine.commands import Policy
 from statemachine.facts import AFTER_SHIPPING, EPOCH, Facts, Line, Snapshot, Tracking, Withdrawn
 from statemachine.in_oms import is_confirmed_by_us
 from statemachine.other_values import LEFT_OUT, shown_since
+from statemachine.parts import parts_in_oms
 from statemachine.payloads import import_known, our_payloads, what_oms_got
-from statemachine.readings import (
-    alive_parts,
-    is_canceled_by_oms,
-    is_ended_everywhere,
-    is_sent,
-    parts_in_oms,
-)
+from statemachine.readings import alive_parts, is_canceled_by_oms, is_ended_everywhere, is_sent
 from statemachine.reason_of_order import Attention
 from statemachine.stops import INCIDENT, stood_at_shipment
 from statemachine.urgency_of_order import may_have_line

@@ -54,6 +54,7 @@ from statemachine.left_twice import LeftTwice, left_twice
 from statemachine.made_twice import made_twice, orders_too_many
 from statemachine.missing import not_found_since_read
 from statemachine.parcels import sent_quantity
+from statemachine.parts import parts_in_oms, shown_pieces
 from statemachine.payloads import import_known, our_payloads, what_oms_got
 from statemachine.readings import (
     alive_parts,
@@ -62,9 +63,7 @@ from statemachine.readings import (
     last_decision,
     mirakl_state,
     ordered_pieces,
-    parts_in_oms,
     pieces_of,
-    shown_pieces,
     unsent_parts,
 )
 from statemachine.reasons import Reason
