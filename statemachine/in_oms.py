@@ -23,7 +23,7 @@ from statemachine.facts import (
 from statemachine.formulas import formula_of
 from statemachine.other_values import values_between, was_another
 from statemachine.parcels import sent_more_at
-from statemachine.parts import parts_in_oms
+from statemachine.parts import parts_in_oms, parts_with, sent_by_status
 from statemachine.payloads import what_oms_got
 from statemachine.readings import (
     alive_parts,
@@ -55,7 +55,7 @@ def is_done_in_oms(facts: Facts, line: Line) -> bool:
     if is_vouched(facts, line) or in_parcels(facts, line):
         return True
     holders = may_have(facts, line.id) or list(parts_in_oms(facts))
-    sent = {dispatch.oms_id for dispatch in facts.dispatches if dispatch.covers}
+    sent = sent_by_status(facts)
     return bool(holders) and all(oms_id in sent or is_ended_in_oms(facts, oms_id, line.id) for oms_id in holders)
 
 
@@ -96,10 +96,9 @@ def _cannot_leave(facts: Facts, line: Line) -> bool:
 
 def _is_in_another_part(facts: Facts, line: Line) -> bool:
     """Whether the OMS's answer to the import shows lines in several parts, and none of those with this line left."""
-    sent = {one.oms_id for one in facts.dispatches if one.covers}
-    known = {oms_id: lines for oms_id, lines in parts_in_oms(facts).items() if lines}
-    holders = {oms_id for oms_id, lines in known.items() if line.id in lines}
-    return len(known) > 1 and bool(holders) and not holders & sent
+    known = [oms_id for oms_id, lines in parts_in_oms(facts).items() if lines]
+    holders = parts_with(facts, line.id)
+    return len(known) > 1 and bool(holders) and not holders & sent_by_status(facts)
 
 
 def is_to_be_sent(facts: Facts, line: Line) -> bool:
@@ -244,7 +243,7 @@ def _in_parcels_before(facts: Facts, line: Line, at: datetime) -> bool:
 def unfinished_parts(facts: Facts) -> set[int]:
     """The OMS ids of the parts that the OMS neither ended nor sent as a whole. If a person vouches, only those on which
     the OMS reports progress since."""
-    sent = {dispatch.oms_id for dispatch in facts.dispatches if dispatch.covers}
+    sent = sent_by_status(facts)
     lines, lines_of = facts.lines, parts_in_oms(facts)
     open_parts = alive_parts(facts) - sent
     if is_vouched(facts, *lines):

@@ -28,7 +28,7 @@ from statemachine.facts import (
     Withdrawn,
 )
 from statemachine.parcels import sent_quantity
-from statemachine.parts import parts_in_oms, shown_pieces
+from statemachine.parts import parts_in_oms, parts_with, pieces_canceled_in, pieces_held, sent_by_status, shown_pieces
 from statemachine.payloads import our_payloads, what_oms_got
 from statemachine.settled import at_most_by_settles, taken_out
 
@@ -89,7 +89,7 @@ def is_sent(facts: Facts, line: Line) -> bool:
 def _waits_in_parts(facts: Facts, line: Line, sent: AbstractSet[int]) -> bool:
     """Whether the parts in `sent` have some pieces of the line, and another part has more that have not left, and that
     the OMS did not end."""
-    holders = {part.oms_id for part in facts.parts if line.id in part.lines}
+    holders = parts_with(facts, line.id)
     return bool(holders & sent) and any(
         not (is_ended_in_oms(facts, one, line.id) or _left_from(facts, one, line)) for one in holders - sent
     )
@@ -128,7 +128,7 @@ def covers(facts: Facts, dispatch: Dispatch, line: Line) -> bool:
         return False
     if dispatch.covers == "order":
         return line.id not in lines_not_imported(facts) and not _lists_parcels_only(facts, dispatch.oms_id)
-    own = {line_id for part in facts.parts if part.oms_id == dispatch.oms_id for line_id in part.lines}
+    own = parts_in_oms(facts).get(dispatch.oms_id)
     return line.id in own if own else _is_ended_where_known(facts, line.id)
 
 
@@ -229,10 +229,7 @@ def is_ended_in_oms(facts: Facts, oms_id: int, line_id: str) -> bool:
     """Whether the OMS canceled this part, or all pieces of this line in it."""
     if oms_id in ended_in_oms(facts):
         return True
-    # Equal cancellations count once: the second may be a repeat of the report.
-    equal = {one.items for one in facts.cancellations if one.oms_id == oms_id}
-    canceled = sum(pieces for items in equal for line, pieces in items if line == line_id)
-    held = [n for part in facts.parts if part.oms_id == oms_id for line, n in part.quantities if line == line_id]
+    canceled, held = pieces_canceled_in(facts, oms_id, line_id), pieces_held(facts, oms_id, line_id)
     ordered = [pieces_of(facts, line) for line in facts.lines if line.id == line_id]
     known = held or [pieces for pieces in ordered if pieces is not None]
     return canceled > 0 and (bool(known) or not ordered) and canceled >= max(known, default=1)
@@ -252,7 +249,7 @@ def is_ended_everywhere(facts: Facts, line_id: str) -> bool:
 def _is_ended_where_known(facts: Facts, line_id: str) -> bool:
     """Whether parts are known to have this line, and the OMS ended it in each of them. Then the order does not wait for
     it, and a part whose lines are not known may have it now."""
-    holders = [oms_id for oms_id, lines in parts_in_oms(facts).items() if line_id in lines]
+    holders = parts_with(facts, line_id)
     return bool(holders) and all(is_ended_in_oms(facts, oms_id, line_id) for oms_id in holders)
 
 
@@ -297,7 +294,7 @@ def unsent_parts(facts: Facts) -> tuple[int, ...]:
     lines_of = parts_in_oms(facts)
     if len(lines_of) == 1 or all(in_parcels(facts, line) for line in owed):
         return ()
-    sent = {dispatch.oms_id for dispatch in facts.dispatches if dispatch.covers}
+    sent = sent_by_status(facts)
     unsent = []
     for oms_id in lines_of.keys() - sent:
         own = [line for line in owed if line.id in lines_of[oms_id] and not is_ended_in_oms(facts, oms_id, line.id)]
@@ -309,7 +306,7 @@ def unsent_parts(facts: Facts) -> tuple[int, ...]:
 
 def _left_from(facts: Facts, oms_id: int, line: Line) -> bool:
     """Whether parcels hold all pieces of the line, or the parcels of this part hold all pieces that the part has."""
-    held = [n for part in facts.parts if part.oms_id == oms_id for line_id, n in part.quantities if line_id == line.id]
+    held = pieces_held(facts, oms_id, line.id)
     own = replace(facts, dispatches=tuple(one for one in facts.dispatches if one.oms_id == oms_id))
     return in_parcels(facts, line) or (bool(held) and sent_quantity(own, line.id) >= max(held))
 

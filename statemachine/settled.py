@@ -16,6 +16,7 @@ from statemachine.facts import EPOCH, WITHDRAWN_OF, Decision, DecisionKind, Fact
 from statemachine.ids_in_text import entries, named_in, read, written
 from statemachine.occurrences import Begun, knew, reported_by
 from statemachine.parcels import sent_more_at
+from statemachine.parts import parts_in_oms, parts_with
 from statemachine.reasons import Reason
 
 
@@ -160,7 +161,7 @@ def _pieces_left(facts: Facts, decision: Decision, line_id: str) -> int | None:
     """How many pieces of the line had left when the decision was made, at least. None: statuses said that all had."""
     known = [one for one in facts.dispatches if reported_by(one).is_known_to(decision)]
     sent = {one.oms_id for one in known if one.covers}
-    holders = {part.oms_id for part in facts.parts if line_id in part.lines}
+    holders = parts_with(facts, line_id)
     others = {part.oms_id for part in facts.parts if part.lines} - holders
     if holders <= sent and (sent - others or any(one.covers == "order" for one in known)):
         return None
@@ -264,9 +265,7 @@ def left_though_stopped_at(facts: Facts, line_id: str) -> datetime:
     A parcel shows it. A dispatched status shows it if its order has only lines that a person had the OMS stop: that of
     an order with others may be about those.
     """
-    lines_of = dict[int, set[str]]()
-    for part in facts.parts:
-        lines_of.setdefault(part.oms_id, set()).update(part.lines)
+    lines_of = parts_in_oms(facts)
     first = dict[int, datetime]()  # a status that is reported again is not newer
     for one in facts.dispatches:
         if one.covers and line_id in lines_of.get(one.oms_id, ()):

@@ -8,7 +8,7 @@ from statemachine.ids_in_text import named_in
 from statemachine.in_oms import is_confirmed_by_us, is_shown_shipped
 from statemachine.left_twice import left_twice, more_left_than_went
 from statemachine.made_twice import made_twice
-from statemachine.parts import parts_in_oms
+from statemachine.parts import parts_in_oms, pieces_canceled_in, sent_by_status
 from statemachine.payloads import (
     import_known,
     may_be_in_oms,
@@ -75,20 +75,13 @@ def makes_more_than_went(facts: Facts) -> bool:
     sent = our_payloads(facts)
     handed = dict(sent[-1].items) if sent else {}
     alive = [part for part in facts.parts if part.oms_id in alive_parts(facts)] if handed else []
-    left = {one.oms_id for one in facts.dispatches if one.covers}
+    left = sent_by_status(facts)
     for line in {line for part in alive for line in part.lines}:
         held = {part.oms_id: dict(part.quantities).get(line) for part in alive if line in part.lines}
-        pieces = sum(_still_held(facts, oms_id, line, 1 if n is None else n) for oms_id, n in held.items())
-        if pieces > handed.get(line, 0) and not left.issuperset(held):
+        rest = (max(0, (1 if n is None else n) - pieces_canceled_in(facts, one, line)) for one, n in held.items())
+        if sum(rest) > handed.get(line, 0) and not left.issuperset(held):
             return True
     return False
-
-
-def _still_held(facts: Facts, oms_id: int, line_id: str, pieces: int) -> int:
-    """How many of these pieces of the line this order of the OMS has, without those that it canceled. Equal
-    cancellations count once: the second may be a repeat of the report."""
-    equal = {one.items for one in facts.cancellations if one.oms_id == oms_id}
-    return max(0, pieces - sum(n for items in equal for line, n in items if line == line_id))
 
 
 def is_canceled_as_a_whole(facts: Facts) -> bool:
@@ -99,8 +92,8 @@ def is_canceled_as_a_whole(facts: Facts) -> bool:
 
 def _is_made_though_vouched(facts: Facts) -> bool:
     """Whether a person vouches for every line, and the OMS neither canceled nor sent each of its orders."""
-    sent = {one.oms_id for one in facts.dispatches if one.covers}
-    return bool(facts.lines) and is_vouched(facts, *facts.lines) and bool(alive_parts(facts) - sent)
+    is_all_vouched = bool(facts.lines) and is_vouched(facts, *facts.lines)
+    return is_all_vouched and bool(alive_parts(facts) - sent_by_status(facts))
 
 
 def lines_named_in(one: Attention, facts: Facts) -> list[Line]:
