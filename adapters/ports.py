@@ -4,7 +4,7 @@ The log and both remotes are used through protocols. The store has none, because
 """
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Final, NamedTuple, Protocol
 from urllib.parse import quote
@@ -178,12 +178,10 @@ class Carrier:
 
 @dataclass(frozen=True, slots=True)
 class Catalog:
-    """A marketplace's settings for shipments (SH21, SH12, PC01)."""
+    """What a marketplace allows as the carrier of a tracking (SH21, PC01)."""
 
-    carriers: tuple[Carrier, ...] = ()
-    mandatory_tracking: frozenset[str] = field(default_factory=frozenset)  # codes of shipping types
+    carriers: tuple[Carrier, ...] | None = ()  # None: they could not be read
     alternative_carriers: bool = True  # a carrier that is not registered may be named as free text
-    unread: frozenset[str] = frozenset()  # the operations that could not be read; what they tell is not known
 
 
 @dataclass(frozen=True, slots=True)
@@ -223,14 +221,18 @@ class Marketplace(Protocol):
         ...
 
     def catalog(self) -> Catalog:
-        """SH21, SH12 and PC01, each read at most once a day, or after ten minutes again if it could not be read.
+        """SH21 and PC01, each read at most once a day, or after ten minutes again if it could not be read.
 
         If the shop may not call PC01, the catalog says that any carrier may be named as free text.
         """
         ...
 
+    def mandatory_tracking(self) -> frozenset[str]:
+        """SH12, read as rarely: the codes of the shipping types that need a tracking; none if it could not be read."""
+        ...
+
     def catalog_unread(self) -> int:
-        """How many of the three could not be read so far, so that they are not known."""
+        """How many of SH21, SH12 and PC01 could not be read so far, so that they are not known."""
         ...
 
 

@@ -42,7 +42,7 @@ def mirakl_client(
 ) -> MiraklShop:
     """Make a client of one shop at Mirakl. `transport` None: the calls go to the network.
 
-    `connections`: how many connections there may be. `beside` runs the reads of the catalog.
+    `connections`: how many connections there may be. `beside` runs the reads of the marketplace's settings.
     """
     return MiraklShop(
         base_url=shop.endpoint,

@@ -209,8 +209,8 @@ class Worker:
                 self._about_to_send(claim)
                 shop.mirakl.send_tracking(order_id, best_tracking(facts), catalog)
             case CommandKind.CONFIRM:
-                mandatory = snapshot.shipping_type in shop.mirakl.catalog().mandatory_tracking
-                if mandatory and not tracking_held(facts).number:
+                has_number = bool(tracking_held(facts).number)
+                if not has_number and snapshot.shipping_type in shop.mirakl.mandatory_tracking():
                     words = "this shipping method requires a tracking number (SH12), and Mirakl took none from the OMS"
                     raise Rejected(CommandKind.CONFIRM.operation, NOT_SENT, code="TRACKING_MANDATORY", words=words)
                 self._about_to_send(claim)

@@ -3,12 +3,10 @@
 import json
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
-from threading import Event, Lock
 from typing import Annotated, Final, TypeVar
 from urllib.parse import quote
 
 import httpx
-import structlog
 from pydantic import Field, OnErrorOmit, ValidationError
 
 from adapters.errors import AccountFault, Rejected, RemoteError, Retryable, Unreadable
@@ -17,6 +15,7 @@ from adapters.messages.json_slices import load_object
 from adapters.messages.text import storable
 from adapters.ports import Carrier, Catalog, Clock, CustomerMessages, OnCall, OrdersPage, OrdersQuery
 from adapters.remotes.beside import Run, at_once
+from adapters.remotes.daily import Daily
 from adapters.remotes.http import (
     DIRECT,
     GATEWAY_STATUSES,
@@ -33,12 +32,6 @@ from adapters.remotes.mirakl_carriers import DEFAULT_NAMES, CarrierNames, tracki
 from adapters.remotes.mirakl_messages import Thread, Threads, written_by_customer
 from statemachine.facts import Tracking
 
-log = structlog.get_logger("orderflow.mirakl")
-
-_CATALOG_SECONDS: Final = 24 * 3600.0  # Mirakl allows one call of SH21 and SH12 per day
-#: How long a thread waits for the first read of the catalog.
-CATALOG_WAIT_SECONDS: Final = 2.0
-_UNREAD_SECONDS: Final = 600.0  # after this time a part of the catalog that could not be read is read again
 _MAX_THREAD_PAGES: Final = 20
 #: If several reads follow each other, none begins after this time. If Mirakl answers each of them just in time, they
 #: would hold a worker longer than the lease of its command lasts, and longer than the liveness probe waits.
@@ -191,19 +184,16 @@ class MiraklShop:
         network: Network = DIRECT,
         beside: Run = at_once,
     ) -> None:
-        """`beside` runs the reads of the catalog, in a thread that holds no lease."""
+        """`beside` runs the reads of the marketplace's settings, in a thread that holds no lease."""
         self._remote = Remote("mirakl", base_url, on_call, timeout_seconds, transport, network=network)
         self._shop = {} if shop_id is None else {"shop_id": str(shop_id)}
         self._api_key = api_key
         self._clock = clock
         self._order_tax_mode = order_tax_mode
         self._carrier_names = carrier_names
-        #: The parts of the catalog by operation: until when each is used, on the monotonic clock, and its answer.
-        self._parts: dict[str, tuple[float, Message | None]] = {}
-        self._beside = beside
-        self._reading = Lock()  # held while a thread reads the catalog, or will
-        self._was_read = Event()  # the first read of the catalog ended, or was waited for in vain
-        self._silent_until = float("-inf")  # on the monotonic clock; after a read without an answer
+        self._carriers = Daily("SH21", self._read_carriers, clock, beside)
+        self._mandatory = Daily("SH12", self._read_mandatory, clock, beside)
+        self._alternatives = Daily("PC01", self._read_alternatives, clock, beside, if_forbidden=True)
 
     def close(self) -> None:
         self._remote.close()
@@ -243,7 +233,7 @@ class MiraklShop:
         try:
             self._put("OR23", _order_path(order_id, "tracking"), body)
         except Rejected as error:
-            if "SH21" not in catalog.unread:
+            if catalog.carriers is not None:
                 raise
             raise Retryable("OR23", error.outcome, status=error.status, code=error.code, words=error.words) from error
 
@@ -270,89 +260,36 @@ class MiraklShop:
         return written_by_customer(threads)
 
     def catalog(self) -> Catalog:
-        """The marketplace's settings for shipments: SH21, SH12 and PC01.
+        """SH21 and PC01, as `Daily` reads each of them. If PC01 is not known, free text counts as allowed.
 
-        Each is read at most once a day, or after a while again if it could not be read. What could not be read is in
-        `Catalog.unread`: a carrier may then go out without its code, and the shipment is reported. The read is a task
-        that `beside` runs. Meanwhile callers get what was read before. Only the first read is waited for, for
-        CATALOG_WAIT_SECONDS at most.
-
-        Raises AccountFault for a 401, if `beside` runs the task at once.
+        Raises AccountFault for a 401, if `beside` runs the reads at once.
         """
-        if self._is_due() and self._reading.acquire(blocking=False):  # the task releases it
-            self._beside(self._read_catalog)
-        self._was_read.wait(CATALOG_WAIT_SECONDS)
-        self._was_read.set()  # later calls do not wait
-        carriers = self._known("SH21", _Carriers)
-        types = self._known("SH12", _ShippingTypes)
-        platform = self._known("PC01", _Platform)
-        unread = {"SH21": carriers, "SH12": types, "PC01": platform}
-        return Catalog(
-            carriers=tuple(
-                Carrier(one.code, one.label, "{trackingId}" in one.tracking_url, one.standard_code)
-                for one in (carriers.carriers if carriers else ())
-            ),
-            mandatory_tracking=frozenset(
-                one.code for one in (types.shipping_types if types else ()) if one.mandatory_tracking
-            ),
-            alternative_carriers=not (platform or _Platform()).features.disable_seller_alternative_carrier,
-            unread=frozenset(operation for operation, part in unread.items() if part is None),
-        )
+        return Catalog(self._carriers.value(), self._alternatives.value() is not False)
+
+    def mandatory_tracking(self) -> frozenset[str]:
+        """SH12, as `Daily` reads it: the codes of the shipping types that need a tracking. Empty if not known.
+
+        Raises AccountFault for a 401, if `beside` runs the read at once.
+        """
+        return self._mandatory.value() or frozenset()
 
     def catalog_unread(self) -> int:
-        """How many parts of the catalog could not be read so far, so that they are not known."""
-        return sum(part is None for _, part in list(self._parts.values()))
+        """How many of SH21, SH12 and PC01 could not be read so far, so that they are not known."""
+        return sum(one.is_unread() for one in (self._carriers, self._mandatory, self._alternatives))
 
-    def _is_due(self) -> bool:
-        now = self._clock.monotonic()
-        ends = (self._parts.get(operation, (now, None))[0] for operation in ("SH21", "SH12", "PC01"))
-        return any(now >= max(until, self._silent_until) for until in ends)
+    def _read_carriers(self) -> tuple[Carrier, ...]:
+        found = self._get("SH21", "/api/shipping/carriers", _parsed("SH21", _Carriers)).carriers
+        return tuple(
+            Carrier(one.code, one.label, "{trackingId}" in one.tracking_url, one.standard_code) for one in found
+        )
 
-    def _read_catalog(self) -> None:
-        """Read what is due of the catalog. The caller has acquired `_reading`."""
-        try:
-            ends_at = self._clock.monotonic() + IN_A_ROW_SECONDS
-            self._side_read("SH21", "/api/shipping/carriers", _Carriers, ends_at)
-            self._side_read("SH12", "/api/shipping/types", _ShippingTypes, ends_at)
-            self._side_read("PC01", "/api/platform/configuration", _Platform, ends_at, if_forbidden=_Platform())
-        finally:
-            self._was_read.set()
-            self._reading.release()
+    def _read_mandatory(self) -> frozenset[str]:
+        found = self._get("SH12", "/api/shipping/types", _parsed("SH12", _ShippingTypes)).shipping_types
+        return frozenset(one.code for one in found if one.mandatory_tracking)
 
-    def _known(self, operation: str, model: type[M]) -> M | None:
-        """Return what was read of a part of the catalog, however long ago."""
-        _, part = self._parts.get(operation, (0.0, None))
-        return part if isinstance(part, model) else None
-
-    def _side_read(
-        self, operation: str, path: str, model: type[M], ends_at: float, *, if_forbidden: M | None = None
-    ) -> None:
-        """Read a setting of the marketplace, if it is time. If it cannot be read, what was read last stays; if the key
-        lacks the role (403), and there is nothing, it is `if_forbidden`.
-
-        If Mirakl gives no answer, nothing is read for a while: each part would take a whole time-out, and other shops
-        wait for the thread. For the same reason nothing is read after `ends_at`, on the monotonic clock; the next call
-        goes on.
-
-        Raises AccountFault for a 401, because then no call of the account works.
-        """
-        now = self._clock.monotonic()
-        until, _ = self._parts.get(operation, (now, None))
-        part = self._known(operation, model)
-        if now < max(until, self._silent_until) or now > ends_at:
-            return
-        try:
-            part, seconds = self._get(operation, path, _parsed(operation, model)), _CATALOG_SECONDS
-        except RemoteError as error:
-            if error.status == 401:
-                raise
-            log.warning("catalog_not_read", operation=operation, outcome=error.outcome, code=error.code)
-            seconds = _UNREAD_SECONDS
-            if error.status == 0:
-                self._silent_until = now + _UNREAD_SECONDS
-            if error.status == 403 and if_forbidden is not None:
-                part, seconds = part or if_forbidden, _CATALOG_SECONDS
-        self._parts[operation] = (now + seconds, part)
+    def _read_alternatives(self) -> bool:
+        found = self._get("PC01", "/api/platform/configuration", _parsed("PC01", _Platform)).features
+        return not found.disable_seller_alternative_carrier
 
     def _get(self, operation: str, path: str, read: Callable[[Reply], T], params: Mapping[str, str] | None = None) -> T:
         return self._remote.call(

@@ -58,7 +58,7 @@ def tracking_body(tracking: Tracking, catalog: Catalog, names: CarrierNames = DE
         fields["carrier_code"] = carrier.code
     elif catalog.alternative_carriers:
         fields["carrier_name"] = name
-    elif "SH21" in catalog.unread:
+    elif catalog.carriers is None:
         words = "the marketplace's carriers could not be read, and it allows no free text"
         raise Retryable("SH21", NOT_SENT, code="NOT_READ", words=words)
     else:
@@ -79,7 +79,7 @@ def registered(name: str, catalog: Catalog) -> Carrier | None:
     wanted = _plain(name)
     if not wanted:
         return None
-    carriers = catalog.carriers
+    carriers = catalog.carriers or ()
     return (
         next((one for one in carriers if _plain(one.code) == wanted), None)
         or next((one for one in carriers if _plain(one.label) == wanted), None)

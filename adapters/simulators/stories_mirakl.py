@@ -275,7 +275,7 @@ MIRAKL: Final[dict[str, Story]] = {
     ),
     # OR23 fails, so the order is shipped without tracking. The tracking is sent when OR23 works again.
     "tracking_keeps_failing": Story(_tracking_keeps_failing, marketplaces=("alpha",), reasons=("retrying",)),
-    # SH21 and SH12 are refused, so carriers go out as free text.
+    # SH21 and SH12 are refused: carriers go out as free text, and shipments whether or not tracking is mandatory.
     "catalogue_refused": Story(
         _faulty(
             Fault("SH21", "answer", 2, status=403, content=_NO_CODE),

@@ -70,6 +70,9 @@ class AtOnce:
     def catalog(self) -> Catalog:
         return Catalog()
 
+    def mandatory_tracking(self) -> frozenset[str]:
+        return frozenset()
+
     left_out: frozenset[str] = frozenset()
 
     def payload(

@@ -7,6 +7,7 @@ in real time.
 import itertools
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from adapters.simulators.mirakl.changes import set_fields
 from adapters.simulators.orders import COMPANIES
 from adapters.store.engine import STATEMENT_SECONDS
 from consumer.bootstrap import new_housekeeping
+from consumer.clients import mirakl_client
 from consumer.hooks import BEAT_SECONDS
 from consumer.service import Beats
 from tests.consumer.rig import Rig
@@ -104,15 +106,25 @@ def test_a_poller_is_alive_while_mirakl_takes_its_longest_time(tmp_path: Path, i
     assert watched.calls >= 5
 
 
-def test_a_worker_is_alive_while_the_settings_for_shipments_are_slow(tmp_path: Path) -> None:
-    """SH21, SH12 and PC01 are read before the first tracking goes out."""
+def test_a_worker_is_alive_while_the_settings_for_shipments_are_slow(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """SH21 and PC01 are asked for before the first tracking goes out. Their threads do not answer here."""
+    monkeypatch.setattr("adapters.remotes.daily.WAIT_SECONDS", 0)
     rig = Rig(tmp_path)
+    reads: list[Callable[[], object]] = []
+    table, hooks = rig.settings.shops["alpha"], partial(rig.base.hooks.remote_called, "alpha")
+    rig.clients["alpha"] = mirakl_client(
+        table, lambda: rig.keys["alpha"], rig.clock, hooks, rig.nets["alpha"], beside=reads.append
+    )
+    rig.worker = rig.new_worker()
     rig.imported()
     rig.oms.dispatch("1-A", COMPANIES["alpha"], carrier="DPD UK", tracking="T1")
     rig.consume()
     watched = Watched(rig, "worker", "0")
     watched.for_five_minutes(rig.worker.turn)
     assert rig.mirakl["alpha"].tracking("1-A") == "T1"
+    assert len(reads) == 2
     assert watched.longest < rig.settings.worker.lease_seconds
 
 

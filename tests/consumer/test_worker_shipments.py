@@ -175,6 +175,63 @@ def test_rule_22_a_tracking_that_mirakl_rejects_does_not_stop_the_shipment(rig: 
     assert rig.attention() == ["tracking_rejected"]
 
 
+# -- The marketplace's settings for shipments ---------------------------------------------------------------------
+
+
+def settings_read(rig: Rig) -> dict[str, int]:
+    """How often each of the marketplace's settings for shipments was read, of those that were read."""
+    requests = rig.mirakl["alpha"].requests
+    return {operation: requests[operation] for operation in ("SH12", "SH21", "PC01") if requests[operation]}
+
+
+def test_where_no_parcel_has_tracking_only_the_shipping_types_are_read(rig: Rig) -> None:
+    for order_id in ("1-A", "2-A"):
+        rig.imported(order_id)
+        dispatched(rig, "", order_id)
+        rig.work()
+        assert rig.effects(order_id) == ["imported", "shipped"]
+    assert settings_read(rig) == {"SH12": 1}
+
+
+def test_a_tracking_reads_carriers_and_its_shipment_needs_no_shipping_types(rig: Rig) -> None:
+    for order_id in ("1-A", "2-A"):
+        rig.imported(order_id)
+        dispatched(rig, "T1", order_id)
+        rig.work()
+        assert rig.effects(order_id) == ["imported", "tracking", "shipped"]
+    assert settings_read(rig) == {"SH21": 1, "PC01": 1}
+
+
+@pytest.mark.parametrize(
+    ("operation", "kind", "status"),
+    [("SH21", "answer", 401), ("PC01", "answer", 401)]
+    + [(one, "answer", status) for one in ("SH21", "SH12", "PC01") for status in (403, 404, 500)]
+    + [(one, "timeout_before", 0) for one in ("SH21", "SH12", "PC01")],
+)
+def test_no_setting_that_cannot_be_read_keeps_a_shipment_without_tracking(
+    rig: Rig, operation: str, kind: str, status: int
+) -> None:
+    rig.fail(operation, kind, count=9, status=status)
+    rig.imported()
+    dispatched(rig, "")
+    rig.work()
+    assert rig.effects() == ["imported", "shipped"]
+    assert rig.attention() == []
+
+
+def test_carriers_that_mirakl_does_not_answer_keep_no_other_setting_from_being_read(rig: Rig) -> None:
+    """OR24 would go out without the tracking that the shipping method needs."""
+    mandatory(rig, "alpha")
+    rig.fail("SH21", "timeout_before", count=9)
+    rig.imported("1-A")
+    rig.imported("2-A")
+    dispatched(rig, "T1", "1-A")
+    dispatched(rig, "", "2-A")
+    rig.work()
+    assert settings_read(rig) == {"SH21": 1, "PC01": 1, "SH12": 1}
+    assert [rejection.code for rejection in rig.row("2-A").facts.rejections] == ["TRACKING_MANDATORY"]
+
+
 def test_rule_15_the_late_answer_to_an_import_is_a_fact_and_leaves_the_row_alone(rig: Rig) -> None:
     rig.add("1-A", state="SHIPPING")
     rig.poll()

@@ -234,7 +234,9 @@ def test_without_callbacks_no_process_needs_the_web() -> None:
 def test_the_adapters_spell_their_operations_as_the_table_does(rig: Rig) -> None:
     """A series with another spelling would have no preset, and would start at 1."""
     rig.imported()
+    rig.imported("3-A")
     rig.oms.dispatch("1-A", tracking="T1", carrier="DPD UK")
+    rig.oms.dispatch("3-A")  # without tracking, so SH12 is asked whether the shipping method needs one
     rig.consume()
     rig.add("2-A")
     rig.mirakl["alpha"].post_message("2-A", "Hello")

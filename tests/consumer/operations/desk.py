@@ -62,6 +62,9 @@ class Remotes:
     def catalog(self) -> Catalog:
         return Catalog()
 
+    def mandatory_tracking(self) -> frozenset[str]:
+        return frozenset()
+
     left_out: frozenset[str] = frozenset()
 
     def payload(
