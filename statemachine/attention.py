@@ -278,7 +278,7 @@ def _is_held(facts: Facts) -> bool:
     """Whether a person holds the order. Only a release ends a hold, or a settle that names no reason. An earlier
     version stored such settles; this one stores none."""
     ends = [one for one in facts.decisions if one.kind is DecisionKind.RELEASE and f"{Reason.HELD}:" in one.subject]
-    ends += [one for one in facts.decisions if one.kind is DecisionKind.SETTLE and not one.subject]
+    ends += [one for one in facts.settles if not one.subject]
     held = last_decision(facts, DecisionKind.HOLD)
     return held is not None and not any(end > held for end in ends)
 

@@ -17,7 +17,6 @@ from statemachine.facts import (
     EPOCH,
     Cancellation,
     Decision,
-    DecisionKind,
     Facts,
     Line,
     Withdrawn,
@@ -248,8 +247,8 @@ def _shown_again(facts: Facts, settles: list[Decision]) -> datetime:
     it now. EPOCH: nobody did. If gone_from_mirakl was settled then too, go_on_in_oms asks."""
     shown_at = facts.snapshot.read_at if facts.snapshot else EPOCH
     gone = set[datetime]()
-    for one in facts.decisions if facts.not_found else ():  # of most orders no read missed it; this saves time
-        if one.kind is DecisionKind.SETTLE and one.names(Reason.GONE_FROM_MIRAKL):
+    for one in facts.settles if facts.not_found else ():  # of most orders no read missed it; this saves time
+        if one.names(Reason.GONE_FROM_MIRAKL):
             gone |= misses_known_to(facts, one)
     unseen = EPOCH
     for one in settles:
@@ -364,7 +363,7 @@ def _made_on(settle: Decision) -> datetime:
 
 def _not_owed_at_settles(facts: Facts, what: Attention) -> Iterator[tuple[Decision, set[str]]]:
     """Each settle of this cancellation, with the canceled lines that were not to be sent then."""
-    for settle in (one for one in facts.decisions if one.kind is DecisionKind.SETTLE):
+    for settle in facts.settles:
         for token in settle.subject:
             name, _, lines = token.partition(NOT_OWED)
             if name in (what.token, read(what.token)):  # a version before wrote ids as they are (ends.py)

@@ -13,7 +13,7 @@ from typing import Final
 from statemachine import troubles
 from statemachine.asked_once import asked_once
 from statemachine.commands import CommandKind, Policy
-from statemachine.facts import DEBIT, DEBITS_LATE, EPOCH, DecisionKind, Facts, Line, Snapshot
+from statemachine.facts import DEBIT, DEBITS_LATE, EPOCH, Facts, Line, Snapshot
 from statemachine.in_oms import is_sent_by_others
 from statemachine.occurrences import PAYMENT, last_without
 from statemachine.readings import all_sent, is_canceled_by_oms, is_pending, last_answer
@@ -140,8 +140,7 @@ def _created_at(facts: Facts, snapshot: Snapshot) -> datetime:
 
 def is_left_to_nobody(facts: Facts) -> bool:
     """Whether the OMS canceled the whole order, a person settled that, and nobody is known to have sent it."""
-    settles = (one for one in facts.decisions if one.kind is DecisionKind.SETTLE)
-    settled = any(one.names(Reason.OMS_CANCELED) for one in settles)
+    settled = any(one.names(Reason.OMS_CANCELED) for one in facts.settles)
     return settled and is_canceled_by_oms(facts) and not all_sent(facts)
 
 

@@ -66,9 +66,9 @@ def shipped_elsewhere(facts: Facts, policy: Policy, snapshot: Snapshot, state: S
 
 def is_released_as_dated(facts: Facts, line: Line) -> bool:
     """Whether a person who knew that the line has a `shipped_date` let its import be made."""
-    begun, prefix = Begun(last_without(facts, of_shipped_date(line))), f"{Reason.LINE_SHIPPED_BEFORE}:"
+    begun = Begun(last_without(facts, of_shipped_date(line)))
     releases = [one for one in facts.decisions if one.kind is DecisionKind.RELEASE and begun.is_known_to(one)]
-    details = (token.removeprefix(prefix) for one in releases for token in one.subject if token.startswith(prefix))
+    details = (detail for one in releases for detail in one.details_of(Reason.LINE_SHIPPED_BEFORE))
     of_order = any(one.names(Reason.SHIPPED_BEFORE) for one in releases)
     return of_order or any(named_in(detail, [line.id]) for detail in details)
 
@@ -133,7 +133,7 @@ def _sent_beside_portal_at(facts: Facts) -> datetime:
         return EPOCH
     left = left_at(facts, *read.lines)
     begun = Begun(told_at=left)
-    settles = [one for one in facts.decisions if one.kind is DecisionKind.SETTLE and _OF_ORDER in one.subject]
+    settles = [one for one in facts.settles if _OF_ORDER in one.subject]
     shown_at = _shown_shipped_at(facts, read)
     is_later = shown_at is not None and shown_at < left
     if left == EPOCH or not (is_later or any(not begun.is_known_to(one) for one in settles)):

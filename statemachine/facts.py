@@ -381,6 +381,11 @@ class Decision:
         """Whether the decision is about this attention reason, or about a call of this kind."""
         return any(token.startswith(f"{what}:") for token in self.subject)
 
+    def details_of(self, reason: str) -> list[str]:
+        """What the tokens of this attention reason name, such as lines or a date. An empty text: nothing."""
+        prefix = f"{reason}:"
+        return [token.removeprefix(prefix) for token in self.subject if token.startswith(prefix)]
+
 
 @dataclass(frozen=True, slots=True)
 class Facts(KeepsAnswers):
@@ -436,6 +441,11 @@ class Facts(KeepsAnswers):
     def newest(self) -> Snapshot | None:
         """The newest read, whether we know its state or not."""
         return newer(self.snapshot, self.unknown)
+
+    @property
+    def settles(self) -> list[Decision]:
+        """The decisions by which a person marked attention reasons as seen."""
+        return [one for one in self.decisions if one.kind is DecisionKind.SETTLE]
 
     @property
     def lines(self) -> tuple[Line, ...]:

@@ -151,8 +151,7 @@ def _shipped_before_put_back(facts: Facts) -> list[datetime]:
 
 def _released(one: Decision) -> datetime | None:
     """The date that a release of `shipped_before` names. None: it is another decision, or names no date."""
-    prefix = f"{Reason.SHIPPED_BEFORE}:"
-    dates = [token.removeprefix(prefix) for token in one.subject if token.startswith(prefix) and token != prefix]
+    dates = filter(None, one.details_of(Reason.SHIPPED_BEFORE))
     return max((datetime.fromisoformat(date).replace(tzinfo=UTC) for date in dates), default=None)
 
 

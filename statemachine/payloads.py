@@ -1,15 +1,12 @@
 """Which payloads of an import the OMS has or may have, and whether it has the order at all."""
 
 from dataclasses import replace
-from typing import Final
 
 from statemachine.asked_once import asked_once
 from statemachine.by_field import carried
 from statemachine.commands import CommandKind
 from statemachine.facts import EPOCH, RESTORED, UNCLEAR, Answer, Attempt, Decision, DecisionKind, Facts, Handover
-
-#: How a decision to settle names the attention reason `already_in_oms` (reason_of_order.py, Attention.token).
-_ALREADY_IN_OMS: Final = "already_in_oms:"
+from statemachine.reasons import Reason
 
 
 @asked_once
@@ -26,8 +23,7 @@ def import_known(facts: Facts) -> bool:
 
 def settle_as_imported(facts: Facts) -> Decision | None:
     """The newest settle of `already_in_oms`, by which a person says that the OMS has the order. None: there is none."""
-    settles = (one for one in facts.decisions if one.kind == DecisionKind.SETTLE and _ALREADY_IN_OMS in one.subject)
-    return max(settles, default=None)
+    return max((one for one in facts.settles if f"{Reason.ALREADY_IN_OMS}:" in one.subject), default=None)
 
 
 @asked_once

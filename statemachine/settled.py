@@ -12,7 +12,7 @@ from datetime import datetime
 from typing import Final
 
 from statemachine.by_field import settled_on
-from statemachine.facts import EPOCH, WITHDRAWN_OF, Decision, DecisionKind, Facts, Line, Snapshot, Withdrawn
+from statemachine.facts import EPOCH, WITHDRAWN_OF, Decision, Facts, Line, Snapshot, Withdrawn
 from statemachine.ids_in_text import entries, named_in, read, written
 from statemachine.occurrences import Begun, knew, reported_by
 from statemachine.parcels import sent_more_at
@@ -211,7 +211,7 @@ def change_settled_at(facts: Facts, since: datetime) -> datetime | None:
     """
     if not (settled_pieces(facts, since) or settled_contents(facts, since)):
         return None
-    return max(one.at for one in facts.decisions if one.kind is DecisionKind.SETTLE)
+    return max(one.at for one in facts.settles)
 
 
 def taken_out(facts: Facts, line_id: str) -> Decision | None:
@@ -287,7 +287,7 @@ def sent_again_at(facts: Facts) -> datetime:
 
 def _settles(facts: Facts, since: datetime) -> list[Decision]:
     """The settles since this instant, from the oldest to the newest."""
-    return sorted(one for one in facts.decisions if one.kind is DecisionKind.SETTLE and one.at >= since)
+    return sorted(one for one in facts.settles if one.at >= since)
 
 
 def _newest_settle(facts: Facts, since: datetime, covers: Callable[[Decision], bool]) -> Decision | None:
@@ -297,5 +297,4 @@ def _newest_settle(facts: Facts, since: datetime, covers: Callable[[Decision], b
 def _details(decision: Decision, *reasons: Reason) -> Iterator[str]:
     """The details of these reasons in the decision."""
     for reason in reasons:
-        prefix = f"{reason}:"
-        yield from (token.removeprefix(prefix) for token in decision.subject if token.startswith(prefix))
+        yield from decision.details_of(reason)

@@ -246,9 +246,7 @@ def _is_settled(facts: Facts, line: Line, at: datetime) -> bool:
 def is_unpaid_again(facts: Facts) -> bool:
     """Whether Mirakl waits for the customer's money, and an earlier read showed that the order can be sent, or a person
     settled that the OMS has it too early."""
-    settled = any(
-        one.kind is DecisionKind.SETTLE and one.names(Reason.PAYMENT_AWAITED_AGAIN) for one in facts.decisions
-    )
+    settled = any(one.names(Reason.PAYMENT_AWAITED_AGAIN) for one in facts.settles)
     return facts.snapshot is not None and facts.snapshot.state in DEBIT and (settled or facts.baseline is not None)
 
 
@@ -293,8 +291,8 @@ def _stopped_since_import(facts: Facts, *names: str) -> list[datetime]:
 def _gone(facts: Facts, snapshot: Snapshot) -> Iterator[tuple[str, datetime]]:
     """When a person settled that Mirakl does not show the order, and a read shows it that began after those by which
     the person knew that."""
-    for one in facts.decisions:
-        if one.kind is DecisionKind.SETTLE and one.names(Reason.GONE_FROM_MIRAKL):
+    for one in facts.settles:
+        if one.names(Reason.GONE_FROM_MIRAKL):
             missed = (at for at in facts.not_found if is_kept(one.seen) and at > one.seen.read_at)
             if min(missed, default=one.at) < snapshot.read_at:
                 yield _GONE, one.at

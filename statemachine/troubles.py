@@ -12,14 +12,13 @@ from statemachine.commands import CommandKey, CommandKind, Need, Policy, next_ro
 from statemachine.facts import EPOCH, DecisionKind, Facts, Snapshot
 from statemachine.failures import Trouble
 from statemachine.readings import last_answer
+from statemachine.reasons import Reason
 
 #: The operation that reads the customer's messages, which an import carries.
 MESSAGES: Final = "M11"
 #: The code of a read of messages that shows none although Mirakl says that the customer wrote.
 NO_MESSAGE: Final = "NO_MESSAGE"
 _TOO_MANY_REQUESTS: Final = "429"
-#: How a decision to release begins to name the reason `messages_not_read` (reason_of_order.py, Attention.token).
-_RELEASED: Final = "messages_not_read:"
 #: An order is shipped this long before its deadline, even if its tracking cannot be sent.
 SHIPPED_BEFORE_DEADLINE: Final = timedelta(minutes=30)
 
@@ -85,7 +84,7 @@ def is_released(facts: Facts, trouble: Trouble) -> bool:
     was ahead dated later, does not count. Earlier versions named no time.
     """
     releases = (one for one in facts.decisions if one.kind == DecisionKind.RELEASE and one.at >= trouble.since)
-    since = (token.removeprefix(_RELEASED) for one in releases for token in one.subject if token.startswith(_RELEASED))
+    since = (detail for one in releases for detail in one.details_of(Reason.MESSAGES_NOT_READ))
     return any(not one or one >= named_since(trouble) for one in since)
 
 

@@ -147,8 +147,7 @@ def _added_and_not_sent(facts: Facts) -> list[str]:
 
 def _settle(facts: Facts, reason: Reason) -> Decision | None:
     """The newest settle that names this reason."""
-    settles = (one for one in facts.decisions if one.kind is DecisionKind.SETTLE and one.names(reason))
-    return max(settles, default=None)
+    return max((one for one in facts.settles if one.names(reason)), default=None)
 
 
 def disproved_by_read(facts: Facts, kind: CommandKind, carries: str) -> str:
