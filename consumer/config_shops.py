@@ -90,8 +90,8 @@ class ShopOmsTable(Table):
     #: The alpha-2 code for labels or codes of countries that no table knows: {"France (métropolitaine)" = "FR"}.
     countries: dict[str, Annotated[str, Field(pattern="^[A-Z]{2}$")]] = Field(default_factory=dict)
     #: The attribute for the code of a custom field of Mirakl: {"gift-text" = "Engraving"}. "" leaves the field out, and
-    #: a code that is not named here goes out as ":Mirakl.CODE". Whether a change at Mirakl is told
-    #: (`changed_after_import`) depends on the import of the order: it is told if the import carried the field.
+    #: a code that is not named here goes out as ":Mirakl.CODE". A change at Mirakl gives the order its reason
+    #: `changed_after_import` if the import of the order carried the field.
     custom_fields: dict[str, AttributeName] = Field(default_factory=dict)
     #: Codes of custom fields without which an order is not imported (`import_rejected`, which names the field), until
     #: Mirakl shows them.

@@ -83,7 +83,7 @@ def plan_orders(
                     row,
                     attention=attention,
                     urgency=most_urgent(attention, row.facts),
-                    updated_at=row.updated_at if _told(attention) == _told(row.attention) else now,
+                    updated_at=row.updated_at if _tokens(attention) == _tokens(row.attention) else now,
                     quarantine=None,
                     read_after=read_after(row.facts, policy),
                     wake_at=_wakes_at(row, wanted),
@@ -129,14 +129,13 @@ def plan_of(row: OrderRow, policy: Policy) -> Plan:
         return plan(row.facts, policy)
 
 
-def _told(attention: Iterable[StandingAttention]) -> set[tuple[Reason, str]]:
-    return {(one.reason, one.detail) for one in attention}
+def _tokens(attention: Iterable[StandingAttention]) -> set[str]:
+    return {one.token for one in attention}
 
 
 def _attention(row: OrderRow, found: Iterable[Attention], now: datetime) -> tuple[StandingAttention, ...]:
     """Return the reasons that stand now. A reason that stood before keeps the instant since which it stands."""
-    since = {(one.reason, one.detail): one.since for one in row.attention}
+    since = {one.token: one.since for one in row.attention}
     return tuple(
-        StandingAttention(one.reason, one.detail, command=one.command, since=since.get((one.reason, one.detail), now))
-        for one in found
+        StandingAttention(one.reason, one.detail, command=one.command, since=since.get(one.token, now)) for one in found
     )

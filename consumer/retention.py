@@ -20,7 +20,7 @@ from adapters.store.transaction import Store
 from consumer.hooks import Hooks
 from statemachine.surplus_reads import surplus_reads
 
-#: How often the end of the walk is set anew: the last row of the journal that is old enough.
+#: How often the end of the walk is set again: the last row of the journal that is old enough.
 EVERY: Final = timedelta(hours=1)
 #: The pause between two steps of the walk, so that a long walk takes a small part of a process.
 PAUSE: Final = timedelta(seconds=1)

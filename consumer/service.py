@@ -337,16 +337,16 @@ class Service:
     def _listen(self, notices: Notices) -> None:
         """Wake worker threads when another process opens commands. No probe depends on this thread: workers look once a
         second anyway."""
-        is_told = False
+        is_logged = False
         while not self._stopping.is_set():
             try:
                 if opened := notices.wait(IDLE_SECONDS):
                     self.parts.work.wake(opened)
-                is_told = False
+                is_logged = False
             except Exception as error:
-                if not is_told:
+                if not is_logged:
                     log.warning("not_listening", error=type(error).__name__)
-                is_told = True
+                is_logged = True
                 self._stopping.wait(FAILED_SECONDS)
         notices.close()
 
@@ -414,8 +414,8 @@ def run(build: Callable[[], Service], *, end_seconds: float = END_SECONDS) -> No
 
 def stop_signals() -> list[signal.Signals]:
     """Return the signals that stop this process. SIGHUP comes when its terminal closes; after `nohup` it does not."""
-    hears = signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN
-    return [signal.SIGTERM, signal.SIGINT, *[signal.SIGHUP] * hears]
+    stops_on_hangup = signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN
+    return [signal.SIGTERM, signal.SIGINT, *[signal.SIGHUP] * stops_on_hangup]
 
 
 def end_within(seconds: float) -> None:

@@ -110,13 +110,13 @@ def _found(facts: Facts, policy: Policy) -> Iterator[Deadline]:
         accepted_at = snapshot.accepted_at if snapshot.accepted_at <= snapshot.read_at else EPOCH  # not in the future
         since = max(created_at, accepted_at, before.read_at if before else EPOCH)
         yield from _before(Reason.PAYMENT_LATE, since, _after(since, policy.payment_within), _NO_MARGIN)
-    is_told = is_pending(facts, last_answer(facts, CommandKind.CONFIRM))
-    if snapshot.state == "SHIPPING" and not is_told and _is_ours_to_send(facts, policy, snapshot.lines):
+    is_just_confirmed = is_pending(facts, last_answer(facts, CommandKind.CONFIRM))
+    if snapshot.state == "SHIPPING" and not is_just_confirmed and _is_ours_to_send(facts, policy, snapshot.lines):
         # Every order needs this deadline, also if Mirakl names none: if a person settled that the OMS canceled the
         # order, the order waits for nothing else.
         ship_by = snapshot.ship_by if snapshot.ship_by > EPOCH else _after(created_at, policy.ship_within)
         margin = policy.shipping_margin
-        if is_left_to_nobody(facts):  # half of the time is left to make the goods after all
+        if is_canceled_and_settled(facts):  # half of the time is left to make the goods after all
             margin = max(margin, (ship_by - created_at) / 2)
         yield from _before(Reason.SHIPPING_DUE, created_at, ship_by, margin)
 
@@ -138,7 +138,7 @@ def _created_at(facts: Facts, snapshot: Snapshot) -> datetime:
     return snapshot.created_at if EPOCH < snapshot.created_at <= latest else first
 
 
-def is_left_to_nobody(facts: Facts) -> bool:
+def is_canceled_and_settled(facts: Facts) -> bool:
     """Whether the OMS canceled the whole order, a person settled that, and nobody is known to have sent it."""
     settled = any(one.names(Reason.OMS_CANCELED) for one in facts.settles)
     return settled and is_canceled_by_oms(facts) and not all_sent(facts)

@@ -98,9 +98,9 @@ REASONS: Final[Mapping[Reason, About]] = {
         holds=_EVERY,
         ends_by=EndsBy.FACT,
         cure_when_sent=(
-            "Mirakl is told nothing of it until a read shows a state that this version knows. Look at the order in "
-            "Mirakl's portal: if it waits for the shipment there, mark it shipped; if it is canceled, stop the parcel "
-            "or arrange its return. Upgrade orderflow if Mirakl has a new state."
+            "Nothing of it is reported to Mirakl until a read shows a state that this version knows. Look at the order "
+            "in Mirakl's portal: if it waits for the shipment there, mark it shipped; if it is canceled, stop the "
+            "parcel or arrange its return. Upgrade orderflow if Mirakl has a new state."
         ),
     ),
     Reason.NEEDS_DECISION: About(

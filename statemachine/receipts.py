@@ -82,12 +82,14 @@ def unread_once(facts: Facts) -> tuple[Unread, ...]:
     return _once(facts, facts.unread, lambda one: (one.at, (one.reason, one.fields)))
 
 
-def _once(facts: Facts, told: tuple[T, ...], when_and_what: Callable[[T], tuple[datetime, Hashable]]) -> tuple[T, ...]:
+def _once(
+    facts: Facts, reports: tuple[T, ...], when_and_what: Callable[[T], tuple[datetime, Hashable]]
+) -> tuple[T, ...]:
     """Return these reports without those of repeats. A report that only a repeat brings stays: the callback before it
     was read by another version or with other settings of the shop, and so gave other facts."""
     again = repeats(facts)
     if not again:
-        return told
-    each = [(one, *when_and_what(one)) for one in told]
+        return reports
+    each = [(one, *when_and_what(one)) for one in reports]
     news = {what for _, when, what in each if when not in again}
     return tuple(one for one, when, what in each if when not in again or what not in news)

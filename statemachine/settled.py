@@ -1,8 +1,8 @@
 """What a settle of a change by Mirakl to an order in the OMS names. How any settle ends its reason: ends.py.
 
 A settle stores the text of the reason (reason_of_order.py, Attention.token). So the texts that name lines and contents
-are written and read here. A person who settles such a reason has told the OMS. From then on a read is compared with
-what the settle names, no longer with what the import sent.
+are written and read here. A person who settles such a reason has had the OMS make the change too. From then on a read
+is compared with what the settle names, no longer with what the import sent.
 """
 
 import re

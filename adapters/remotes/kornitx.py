@@ -130,7 +130,7 @@ class KornitX:
     ) -> None:
         self._remote = Remote("oms", base_url, on_call, timeout_seconds, transport, network=network)
         self._rules = rules
-        self._told_tax_mode = False
+        self._tax_mode_logged = False
         self._api_key = api_key
         self._auth_encoding = auth_encoding
         self._rate_limit_pause_seconds = rate_limit_pause_seconds
@@ -156,8 +156,8 @@ class KornitX:
         Logs the first order whose amounts are in another tax mode than asked for. Raises Unimportable, Unreadable.
         """
         payload = build_payload(order, messages, quantities, self._rules, external_ref)
-        if not self._told_tax_mode and (mode := tax_mode_of(order)) not in ("", self._rules.tax_mode):
-            self._told_tax_mode = True
+        if not self._tax_mode_logged and (mode := tax_mode_of(order)) not in ("", self._rules.tax_mode):
+            self._tax_mode_logged = True
             log.warning(
                 "tax_mode_differs",
                 company=self._rules.company_ref_id,

@@ -1,4 +1,4 @@
-"""Notices: a process hears at once that another one opened commands (LISTEN and NOTIFY of PostgreSQL).
+"""Notices: a process learns at once that another one opened commands (LISTEN and NOTIFY of PostgreSQL).
 
 A notice is a hint. It is lost while nobody listens, or behind a pooler that gives each transaction another connection;
 so a worker looks now and then all the same.

@@ -3,7 +3,7 @@
 from datetime import timedelta
 
 from consumer.operations.cases import Case
-from statemachine.deadlines import is_left_to_nobody
+from statemachine.deadlines import is_canceled_and_settled
 from statemachine.facts import EPOCH
 from statemachine.payloads import was_handed_over
 
@@ -18,7 +18,7 @@ def shipping_due(case: Case) -> str:
     named_by_mirakl = case.facts.snapshot is not None and case.facts.snapshot.ship_by > EPOCH
     until = "Mirakl's shipping_deadline" if named_by_mirakl else _since_created(case.policy.ship_within)
     where = ""
-    if is_left_to_nobody(case.facts):
+    if is_canceled_and_settled(case.facts):
         where = "; the OMS canceled all of it, so nobody there makes it"
     elif not (case.facts.dispatches or was_handed_over(case.facts)):
         where = "; the OMS does not have the order"

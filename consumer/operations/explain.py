@@ -22,8 +22,8 @@ from consumer.operations.outside import (
     answer_awaited,
     disproved_by_read,
     gone_and_settled,
+    is_all_canceled,
     money_awaited,
-    nobody_makes_any,
     settled_and_open,
     unknown_and_settled,
 )
@@ -347,7 +347,7 @@ def _imported(order: OrderRow) -> str:
         return f"a person in the OMS: {'; '.join(stopped)}"
     if _nothing_owed(facts):
         return _end_of_lines(facts)
-    if nobody_makes_any(facts):
+    if is_all_canceled(facts):
         return "a person: the OMS canceled all of it, so nobody there makes it"
     rest, money = _the_rest(facts) or "the OMS to report that it sent the goods", money_awaited(facts)
     return f"{rest}; {money}" if money else rest

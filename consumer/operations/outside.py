@@ -89,7 +89,7 @@ def canceled_in_oms(facts: Facts, policy: Policy, attention: Collection[Attentio
             "or refund it in Mirakl's portal"
         )
         return
-    if not nobody_makes_any(facts):
+    if not is_all_canceled(facts):
         yield (
             f"Mirakl still shows {lines} to be sent, which the OMS canceled: OR24 reports it shipped with the rest, "
             "so cancel or refund it in Mirakl's portal first"
@@ -101,7 +101,7 @@ def canceled_in_oms(facts: Facts, policy: Policy, attention: Collection[Attentio
     )
 
 
-def nobody_makes_any(facts: Facts) -> bool:
+def is_all_canceled(facts: Facts) -> bool:
     """Whether the OMS canceled the order, or each line that is to be sent, and nothing left."""
     owed = {line.id for line in facts.owed_lines} if not facts.dispatches else set()
     return is_canceled_by_oms(facts) or (bool(owed) and owed <= {*canceled_and_to_be_sent(facts)})

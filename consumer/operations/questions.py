@@ -109,7 +109,7 @@ def _let_go(before: Plan, after: Plan, facts: Facts, policy: Policy) -> Iterator
             yield "stop the order in the OMS first: if its goods leave all the same, a person is asked again"
             return
         when = "Mirakl shows SHIPPING" if all_sent(facts) else "the OMS reports the goods sent"
-        yield f"from then on, when {when}, Mirakl is told that the order is shipped"
+        yield f"from then on, when {when}, Mirakl is notified that the order is shipped"
     elif awaited := answer_awaited(facts, policy):
         yield awaited
     elif CommandKind.IMPORT in freed and not import_known(facts):
@@ -226,7 +226,7 @@ def _of_kind(
 
 
 def _of_sent(facts: Facts, *, before: Plan, after: Plan) -> Iterator[str]:
-    """What counts as sent, what does not, and what Mirakl and the OMS are told of it."""
+    """What counts as sent, what does not, and what is reported of it to Mirakl and the OMS."""
     if _corrects_number(facts, before=before, after=after):
         yield "the order is shipped already: only the number changes"
     else:
@@ -234,12 +234,12 @@ def _of_sent(facts: Facts, *, before: Plan, after: Plan) -> Iterator[str]:
     if before.state is State.SHIPPING and CommandKind.IMPORT not in {one.kind for one in before.due}:
         yield "the order does not go to the OMS any more"
     if after.state is State.DISPATCHED and (money := money_awaited(facts)):
-        yield f"{money}; Mirakl is told of the shipment only when it shows SHIPPING"
+        yield f"{money}; Mirakl is notified of the shipment only when it shows SHIPPING"
     if any(one.reason is Reason.LINES_NOT_IMPORTED for one in after.attention):
         yield "the OMS's answer showed other lines or pieces than it was sent: nobody has to make the missing ones now"
     if staying := [str(one.reason) for one in after.attention if one.about.ends_by is EndsBy.SETTLE]:
         yield f"on the list until a settle: {', '.join(dict.fromkeys(staying))}"
-    yield from _told_later(after)
+    yield from _reported_later(after)
 
 
 def _corrects_number(facts: Facts, *, before: Plan, after: Plan) -> bool:
@@ -267,7 +267,7 @@ def _numbers_left_out(facts: Facts, new: Facts) -> Iterator[str]:
         )
 
 
-def _told_later(after: Plan) -> Iterator[str]:
+def _reported_later(after: Plan) -> Iterator[str]:
     """What ends the reasons that keep a shipment from being reported."""
     holding = [one for one in after.attention if CommandKind.CONFIRM in one.about.holds]
     if any(one.reason is Reason.NOT_OURS_TO_SHIP for one in holding):
@@ -275,7 +275,7 @@ def _told_later(after: Plan) -> Iterator[str]:
     if holding:
         names = ", ".join(dict.fromkeys(str(one.reason) for one in holding))
         ends = " and ".join(dict.fromkeys(what_ends(one) for one in holding))
-        yield f"Mirakl is told nothing of it until {ends} ({names})"
+        yield f"nothing of it is reported to Mirakl until {ends} ({names})"
 
 
 #: What is said of an order with the reason not_ours_to_ship.
@@ -295,7 +295,7 @@ def _of_handled(new: Facts, *, before: Plan, after: Plan) -> Iterator[str]:
     if items and any(one.reason in _IMPORTED_AS_SHOWN for one in before.attention):
         yield f"the OMS counts as having the pieces that Mirakl shows: {', '.join(items)}"
     if any(one.reason is Reason.NOT_OURS_TO_SHIP for one in after.attention):
-        yield f"{_OTHERS_SHIP}: what the OMS makes, it has to stop, and Mirakl is told nothing of it"
+        yield f"{_OTHERS_SHIP}: what the OMS makes, it has to stop, and nothing of it is reported to Mirakl"
 
 
 def _at_once(commands: Sequence[CommandRow], facts: Facts, new: Facts, policy: Policy) -> Iterator[str]:

@@ -67,7 +67,7 @@ class Intake:
         self._hooks = hooks
         self._work = Bounded(threads=PUBLISHING_THREADS, at_once=MAX_UNDER_WAY)
         self._seldom = Seldom()
-        self._nobodys = [random_secrets.token_hex()]  # the secret of a shop that is not configured
+        self._secrets_of_unknown = [random_secrets.token_hex()]  # of shops that are not configured
 
     async def answer(self, request: Request) -> Response:
         """Authenticate the callback, and publish it as an event."""
@@ -91,7 +91,7 @@ class Intake:
 
     async def _authentic_body(self, request: Request, endpoint: "CallbackEndpoint | None") -> bytes:
         """Read the body, unless the head shows already that the sender does not know the secret."""
-        proof = Proof(request.headers, endpoint.secrets() if endpoint else self._nobodys)
+        proof = Proof(request.headers, endpoint.secrets() if endpoint else self._secrets_of_unknown)
         if not proof.is_possible:
             raise _not_authentic()
         length = request.headers.get("content-length", "0")

@@ -176,8 +176,8 @@ def test_the_question_names_the_canceled_line_that_would_be_reported_shipped_wit
 @pytest.mark.parametrize(
     ("reason", "says"),
     [
-        ("held", "Mirakl is told nothing of it until `orders release` (held)"),
-        ("oms_canceled", "Mirakl is told nothing of it until `orders settle` (oms_canceled)"),
+        ("held", "nothing of it is reported to Mirakl until `orders release` (held)"),
+        ("oms_canceled", "nothing of it is reported to Mirakl until `orders settle` (oms_canceled)"),
     ],
 )
 def test_the_question_of_sent_says_what_keeps_mirakl_from_being_told(rig: Rig, reason: str, says: str) -> None:

@@ -132,7 +132,7 @@ def test_the_question_says_that_somebody_else_ships_the_order_too(rig: Rig, kind
     act = Act(kind, "ana", "seen", rig.clock.now())
     asked = question_of(rig.store, rig.row(), act, rig.policies["alpha"], prefix="")
     assert "Mirakl shows that somebody else ships this order" in asked
-    assert "Mirakl is told nothing of it" in asked
+    assert "nothing of it is reported to Mirakl" in asked
     decide(rig, kind)
     assert listed(rig.row(), Policy()).urgency is Urgency.NOW
 

@@ -196,7 +196,7 @@ def test_goods_that_left_of_an_order_in_a_state_that_is_not_known_are_not_told_t
     assert before.startswith("Look at the order in Mirakl's portal.")
     tell(rig, 8)
     after = reason(rig, "unknown_state").cure
-    assert after.startswith("The goods have left. Mirakl is told nothing of it until a read shows a state that")
+    assert after.startswith("The goods have left. Nothing of it is reported to Mirakl until a read shows a state that")
 
 
 @pytest.mark.parametrize("state", ["RECEIVED", "CLOSED"])

@@ -126,7 +126,7 @@ def test_an_order_in_the_oms_whose_money_is_awaited_says_so_also_after_the_settl
     assert desk.explain().waits_for == (
         "the OMS to report that it sent the goods; Mirakl still waits for the customer's money (WAITING_DEBIT_PAYMENT)"
     )
-    assert "; Mirakl is told of the shipment only when it shows SHIPPING" in ask(desk, DecisionKind.SENT)
+    assert "; Mirakl is notified of the shipment only when it shows SHIPPING" in ask(desk, DecisionKind.SENT)
 
 
 # -- An order that is gone from Mirakl ---------------------------------------------------------------------------
