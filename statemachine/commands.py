@@ -15,6 +15,7 @@ from typing import Final
 
 from statemachine.facts import EPOCH, RESTORED, Answer, DecisionKind, Facts
 from statemachine.failures import GiveUp, Rejection
+from statemachine.reads_kept import SHIPPED
 
 
 class Remote(StrEnum):
@@ -207,10 +208,24 @@ def obstacle(facts: Facts, need: Need) -> Obstacle | None:
         return Obstacle.REJECTED
     if any(end.round >= since for end in facts.given_up if _is_of(end, need)):
         return Obstacle.GAVE_UP
-    answers = [yes for yes in facts.answers if _is_of(yes, need) and yes.round >= since]
+    answers = [yes for yes in answers_in_vain(facts, need.kind, need.carries) if yes.round >= since]
     if need.kind != CommandKind.IMPORT and len(answers) >= MAX_DISPROVED:
         return Obstacle.NOT_APPLIED
     return None
+
+
+def answers_in_vain(facts: Facts, kind: CommandKind, carries: str) -> list[Answer]:
+    """Every yes of the remote to this call since a read last showed the call applied. If the call is due, no read shows
+    the effect of these.
+
+    An OR24 was applied if a read that began after its answer showed the order shipped. If the order is to be sent now,
+    somebody put it back since.
+    """
+    mine = [yes for yes in facts.answers if (yes.kind, yes.carries) == (kind, carries)]
+    if kind is not CommandKind.CONFIRM:
+        return mine
+    applied_until = dict(facts.stops_read).get(SHIPPED, EPOCH)
+    return [yes for yes in mine if yes.at > applied_until]
 
 
 def rejections_of(facts: Facts, need: Need) -> list[Rejection]:

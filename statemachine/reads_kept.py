@@ -2,6 +2,10 @@
 
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Final
+
+#: The name of that the order is shipped, in `Facts.stops` and `Facts.stops_read` (stops.py).
+SHIPPED: Final = "shipped"
 
 
 @dataclass(frozen=True, slots=True, order=True)

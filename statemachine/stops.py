@@ -31,13 +31,13 @@ from statemachine.occurrences import age_of_kept, is_kept, last_without, of_mark
 from statemachine.payloads import what_oms_got
 from statemachine.put_back import CLOCKS_DIFFER
 from statemachine.readings import debit_comes_first, is_ended_everywhere, is_pending, last_answer, may_have
+from statemachine.reads_kept import SHIPPED
 from statemachine.reason_of_order import Attention
 from statemachine.reasons import Reason
 from statemachine.settled import is_added_as_shown, is_settled_as_shown, settle_of_line
 from statemachine.vouches import read_known_at
 
 PAYMENT: Final = "payment awaited"
-SHIPPED: Final = "shipped"
 NOT_OURS: Final = "can_shop_ship false"
 _CENTRE: Final = "centre "
 _DEFAULT: Final = "DEFAULT"

@@ -6,7 +6,7 @@ from consumer.operations.cases import tracking_in_words
 from consumer.operations.instants import to_the_minute, to_the_second
 from consumer.operations.payments import left_after_debit
 from statemachine.canceled_by_oms import canceled_and_to_be_sent
-from statemachine.commands import CommandKey, CommandKind, Policy
+from statemachine.commands import CommandKey, CommandKind, Policy, answers_in_vain
 from statemachine.deadlines import acceptance_deadline, has_come, next_deadline
 from statemachine.facts import DEBIT, EPOCH, Answer, Decision, DecisionKind, Facts
 from statemachine.in_oms import is_debited_after_shipping, is_sent_by_others
@@ -164,7 +164,7 @@ def disproved_by_read(facts: Facts, kind: CommandKind, carries: str) -> str:
 
 def yes_in_vain(facts: Facts, kind: CommandKind, carries: str) -> str:
     """How often Mirakl said yes to this call, and what its newest read shows all the same."""
-    mine = (one for one in facts.answers if (one.kind, one.carries) == (kind, carries))
+    mine = answers_in_vain(facts, kind, carries)
     times = sorted(one.at for one in mine if _by_hand(facts, one) is None)
     if not times or facts.snapshot is None:
         return ""

@@ -1,13 +1,15 @@
 """An order that Mirakl showed shipped after our OR24, and that somebody puts back to SHIPPING."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
 from adapters.simulators.mirakl import changes
+from consumer.operations import orders as operations
+from consumer.operations.causes import AttentionReason
 from statemachine.facts import DecisionKind
 from tests.consumer.in_oms_hands import decide, details, tell
 from tests.consumer.rig import Rig
@@ -18,6 +20,10 @@ def rig(tmp_path: Path) -> Rig:
     rig = Rig(tmp_path)
     rig.imported()
     return rig
+
+
+def explained(rig: Rig) -> Sequence[AttentionReason]:
+    return operations.explanation(rig.store, rig.row(), rig.policies["alpha"], rig.clock.now()).attention
 
 
 def put_in_state(rig: Rig, state: str) -> None:
@@ -147,9 +153,14 @@ def test_dates_of_mirakl_a_little_before_the_report_do_not_ship_it_twice(
     assert (rig.attention(), rig.effects().count("shipped")) == (["shipped_before"], 1)
 
 
-def test_an_order_that_is_put_back_and_made_again_twice_asks_for_no_second_parcel(rig: Rig) -> None:
+@pytest.mark.parametrize("dates", [in_whole_seconds, two_seconds_behind])
+def test_an_order_that_is_put_back_and_made_again_several_times_asks_for_no_second_parcel(
+    rig: Rig, dates: Callable[[Rig], None]
+) -> None:
+    """Each OR24 was applied, so the fourth of them is made too."""
+    dates(rig)
     told_within_a_second(rig)
-    for oms_id in (8, 9):
+    for oms_id in (8, 9, 10, 11):
         rig.poll(300)
         rig.clock.advance(86_400)
         put_in_state(rig, "SHIPPING")
@@ -160,6 +171,20 @@ def test_an_order_that_is_put_back_and_made_again_twice_asks_for_no_second_parce
         rig.work()
         rig.poll(300)
         assert (rig.state(), rig.attention()) == ("shipped", []), "the second parcel is wanted"
+
+
+def test_three_calls_in_vain_after_an_order_was_put_back_still_leave_it_to_a_person(rig: Rig) -> None:
+    shipped_and_put_back(rig)
+    rig.fail("OR24", "answer", 3, status=204, content="")
+    decide(rig, DecisionKind.RELEASE, "shipped_before")
+    for number in range(3):
+        assert "not_applied" not in rig.attention(), number
+        rig.work()
+        rig.poll(600)
+    assert "not_applied" in rig.attention()
+    (one,) = (one for one in explained(rig) if one.reason == "not_applied")
+    assert one.cause.startswith("Mirakl said yes to OR24 (confirm_shipment) 3 times, "), "and to a fourth, applied one"
+    assert rig.effects().count("shipped") == 1
 
 
 def test_the_debit_of_another_parcel_just_before_the_report_does_not_hold_our_or24(tmp_path: Path) -> None:
