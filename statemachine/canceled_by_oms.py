@@ -1,6 +1,7 @@
 """The rules by which an order that the OMS canceled, as a whole or in part, needs a person."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import datetime
 from typing import Final
 
@@ -37,6 +38,7 @@ from statemachine.readings import (
     last_answer,
     may_have,
     mirakl_state,
+    names_lines_as_sent,
     pieces_of,
 )
 from statemachine.reads_kept import NotShown
@@ -131,9 +133,26 @@ def _canceled_of(facts: Facts, line: Line) -> int:
 
 
 def _is_ended(facts: Facts, line: Line) -> bool:
-    """Whether the OMS canceled the line in each of its orders, and nothing of it left."""
+    """Whether the OMS canceled the line in each of its orders that has or may have it, and nothing of it left."""
+    facts = _without_those_of_others(facts, line.id)
     has_parcels = has_left(facts, line) or sent_quantity(facts, line.id) > 0
     return not has_parcels and is_ended_everywhere(facts, line.id)
+
+
+def _without_those_of_others(facts: Facts, line_id: str) -> Facts:
+    """The facts without orders of the OMS that have other lines than this one, as their parcels show: no answer to the
+    import shows what they have, and the report that they were sent named the lines."""
+    shown = {part.oms_id for part in facts.parts if part.lines}
+    with_it = {one.oms_id for one in facts.dispatches if any(line == line_id for line, _ in one.items)}
+    sent = {one.oms_id for one in facts.dispatches if one.covers} - shown - with_it
+    others = {oms_id for oms_id in sent if names_lines_as_sent(facts, oms_id)}
+    if not others:
+        return facts
+    return replace(
+        facts,
+        parts=tuple(one for one in facts.parts if one.oms_id not in others),
+        dispatches=tuple(one for one in facts.dispatches if one.oms_id not in others),
+    )
 
 
 def lines_canceled_in(one: Attention, facts: Facts) -> list[Line]:

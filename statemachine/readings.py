@@ -156,8 +156,11 @@ def _lists_parcels_only(facts: Facts, oms_id: int) -> bool:
     a dispatched status names lines of ours in its parcels. A line that this report does not name may be one that the
     OMS never had.
     """
-    if any(part.lines for part in facts.parts):
-        return False
+    return not any(part.lines for part in facts.parts) and names_lines_as_sent(facts, oms_id)
+
+
+def names_lines_as_sent(facts: Facts, oms_id: int) -> bool:
+    """Whether the first report with a dispatched status of this order of the OMS names lines of ours in its parcels."""
     ours = [one for one in facts.dispatches if one.oms_id == oms_id and one.told_at > EPOCH]
     first = min((one.told_at for one in ours if one.covers), default=None)
     lines = {line.id for line in facts.lines}

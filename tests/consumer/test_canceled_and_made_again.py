@@ -1,6 +1,7 @@
 """The OMS cancels pieces, and they are to be made all the same: in another order, or because a refund was rejected."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -53,6 +54,48 @@ def reject_refund(rig: Rig) -> None:
 def explained(rig: Rig, reason: str) -> AttentionReason:
     found = operations.explanation(rig.store, rig.row(), rig.policies["alpha"], rig.clock.now())
     return next(one for one in found.attention if one.reason == reason)
+
+
+# -- Lines, of which one is made again ---------------------------------------------------------------------------------
+
+
+def agreed_and_the_rest_is_canceled(rig: Rig) -> None:
+    """The OMS cancels L1, which is refunded as agreed. Then it cancels all of its order, to make L2 again as 20."""
+    answer_with(rig, ("1-A-1", 1), ("1-A-2", 1))
+    rig.imported(lines=2)
+    oms_cancels(rig)
+    refund(rig, None)
+    decide(rig, DecisionKind.SETTLE, "oms_canceled")
+    tell(rig, 128, id=7)
+    decide(rig, DecisionKind.SETTLE, "oms_canceled")
+    assert rig.attention() == []
+
+
+def sent_as_20(rig: Rig, *lines: str) -> None:
+    items = [{"external_ref": line, "quantity": 1} for line in lines]
+    tell(rig, 8, id=20, new_shipments=[{"tracking": "T20", "items": items}])
+    rig.poll(300)
+
+
+def test_an_agreed_line_is_not_in_the_parcel_of_the_other_one(rig: Rig) -> None:
+    agreed_and_the_rest_is_canceled(rig)
+    sent_as_20(rig, "1-A-2")
+    rig.poll(300)
+    assert (rig.state(), rig.attention()) == ("shipped", [])
+
+
+def test_an_agreed_line_that_the_next_parcel_of_this_order_holds_is_told(rig: Rig) -> None:
+    agreed_and_the_rest_is_canceled(rig)
+    sent_as_20(rig, "1-A-2")
+    sent_as_20(rig, "1-A-1")
+    assert details(rig) == {"lines_canceled_after_import": "1-A-1"}
+
+
+@pytest.mark.parametrize("report", [lambda rig: tell(rig, 8, id=20), lambda rig: sent_as_20(rig, "1-A-1", "1-A-2")])
+def test_an_agreed_line_that_perhaps_left_is_told(rig: Rig, report: Callable[[Rig], None]) -> None:
+    agreed_and_the_rest_is_canceled(rig)
+    report(rig)
+    assert details(rig) == {"lines_canceled_after_import": "1-A-1"}
 
 
 # -- In another order of the OMS -------------------------------------------------------------------------------------
