@@ -206,7 +206,9 @@ def _detail(row: About) -> str:
 
 
 def _urgency(row: About) -> str:
-    return row.urgency + (f"; `{row.urgency_in_oms}` if {row.urgent_if}" if row.urgency_in_oms else "")
+    in_oms = f"; `{row.urgency_in_oms}` if {row.urgent_if}" if row.urgency_in_oms else ""
+    stopped = f"; `{row.urgency_when_stopped}` if the OMS canceled it too, and nothing of it left"
+    return row.urgency + in_oms + (stopped if row.urgency_when_stopped else "")
 
 
 def _cures(row: About) -> str:

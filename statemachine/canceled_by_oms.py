@@ -90,7 +90,7 @@ def is_canceled_as_taken_back(facts: Facts, line: Line) -> bool:
     """Whether the OMS canceled as much of the line as Mirakl took back, or more, and nothing of that left. Then nothing
     of it is to be taken out in the OMS."""
     if line.is_taken_back:
-        return _is_ended(facts, line)
+        return is_canceled_unsent(facts, line)
     return 0 < (pieces_taken_back(facts, line) or 0) <= _canceled_of(facts, line) and _is_rest(facts, line)
 
 
@@ -127,12 +127,12 @@ def _is_rest(facts: Facts, line: Line) -> bool:
 def _canceled_of(facts: Facts, line: Line) -> int:
     """How many pieces of the line the OMS canceled, and does not perhaps make again: all that it got if it ended the
     line. 0: none, or not known."""
-    if _is_ended(facts, line):
+    if is_canceled_unsent(facts, line):
         return most_handed_over(facts, line.id)
     return max(0, (pieces_canceled(facts, line.id) or 0) - pieces_made_again(facts, line.id)[0])
 
 
-def _is_ended(facts: Facts, line: Line) -> bool:
+def is_canceled_unsent(facts: Facts, line: Line) -> bool:
     """Whether the OMS canceled the line in each of its orders that has or may have it, and nothing of it left."""
     facts = _without_those_of_others(facts, line.id)
     has_parcels = has_left(facts, line) or sent_quantity(facts, line.id) > 0

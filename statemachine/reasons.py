@@ -212,6 +212,7 @@ REASONS: Final[Mapping[Reason, About]] = {
         "Mirakl canceled or refunded lines, or pieces of them, that the OMS has or may have",
         "Take them out in the OMS before they are made, then `orders settle ORDER --reason WHY`.",
         urgency=Urgency.NOW,
+        urgency_when_stopped=Urgency.BY_DEADLINE,
         cure_when_sent=(
             "Stop the parcel or arrange its return, clear the money with the operator, then `orders settle ORDER "
             "--reason WHY`."
@@ -433,6 +434,7 @@ REASONS: Final[Mapping[Reason, About]] = {
         "until `orders settle ORDER --reason WHY`.",
         holds=_SHIP,
         urgency=Urgency.NOW,
+        urgency_when_stopped=Urgency.BY_DEADLINE,
         cure_when_sent=(
             "Stop the parcel or arrange its return, and clear the money with the operator. `orders settle ORDER "
             "--reason WHY` then reports the shipment to Mirakl."
@@ -444,6 +446,7 @@ REASONS: Final[Mapping[Reason, About]] = {
         "`orders settle ORDER --reason WHY`. It clears when a read shows the order.",
         holds=_EVERY,
         urgency=Urgency.NOW,
+        urgency_when_stopped=Urgency.BY_DEADLINE,
         cure_when_sent=(
             "Look for the order in Mirakl's portal. If it is gone, stop the parcel or arrange its return, and ask the "
             "operator who pays for the goods. Then `orders settle ORDER --reason WHY`."

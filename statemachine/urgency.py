@@ -44,5 +44,6 @@ class About:
     urgency: Urgency = Urgency.BY_DEADLINE
     urgency_in_oms: Urgency | None = None  # if `urgent_if` is so; None: the same
     urgent_if: str = "the OMS has it"  # has the order, or may have it; urgency_of_order.py decides
+    urgency_when_stopped: Urgency | None = None  # if the OMS canceled what is to be stopped there; None: the same
     cure_when_sent: str = ""  # what a person does instead if the goods have left; empty: the same
     detail: str = ""  # what the detail of the reason holds, for programs; empty: the lines, or what its meaning says

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 
+from statemachine.canceled_by_oms import is_canceled_as_taken_back, is_canceled_unsent
 from statemachine.commands import CommandKind
 from statemachine.facts import Facts, Line
 from statemachine.ids_in_text import named_in
@@ -33,8 +34,12 @@ from statemachine.urgency import Urgency
 
 def urgency_of(one: Attention, facts: Facts | None) -> Urgency:
     """When a person has to act on the reason. `facts` None: they cannot be asked, as those of a quarantined order."""
-    in_oms = one.about.urgency_in_oms
-    return in_oms if in_oms and facts is not None and _are_made(one, facts) else one.about.urgency
+    about = one.about
+    if facts is not None and about.urgency_in_oms and _are_made(one, facts):
+        return about.urgency_in_oms
+    if facts is not None and about.urgency_when_stopped and is_stopped_by_oms(one, facts):
+        return about.urgency_when_stopped
+    return about.urgency
 
 
 def most_urgent(reasons: Iterable[Attention], facts: Facts | None) -> Urgency | None:
@@ -51,7 +56,8 @@ def _are_made(one: Attention, facts: Facts) -> bool:
     pieces back that left, or one piece is known to have left in two orders of the OMS, or two of them make it; of
     `lines_not_imported`: whether the OMS makes or sent more than the import handed over. Then goods have to be stopped.
     Also of `lines_not_imported`: whether a person said that the goods left, and the OMS may still make them. Of
-    `not_ours_to_ship`: whether goods left, or an import was sent and the OMS did not cancel all of it.
+    `not_ours_to_ship`: whether goods left, or an import was sent and the OMS did not cancel all of it. Of
+    `line_incident`: not if the OMS canceled the lines.
     """
     if one.reason is Reason.FOREIGN_TRACKING:
         return shipped_by_somebody_else(facts)
@@ -63,10 +69,23 @@ def _are_made(one: Attention, facts: Facts) -> bool:
     if one.reason is Reason.SENT_BEFORE_SHIPPING:
         return is_unpaid_again(facts)
     if lines := lines_named_in(one, facts):
-        return may_be_in_oms(facts) and any(may_have_line(facts, line) for line in lines)
+        is_stopped = one.reason is Reason.LINE_INCIDENT and is_stopped_by_oms(one, facts)
+        return not is_stopped and may_be_in_oms(facts) and any(may_have_line(facts, line) for line in lines)
     is_stopped = is_canceled_as_a_whole(facts) or not was_handed_over(facts)
     in_oms = may_be_in_oms(facts) and not (one.reason is Reason.NOT_OURS_TO_SHIP and is_stopped)
     return in_oms or bool(facts.dispatches)
+
+
+def is_stopped_by_oms(one: Attention, facts: Facts) -> bool:
+    """Whether the OMS canceled what this reason is about, so that nothing is to be stopped there, and nothing left that
+    is not to be sent. Of lines with an incident: all of them. Of other lines: as much as Mirakl took back. Of a reason
+    that names none: all of the order."""
+    lines = lines_named_in(one, facts)
+    if not lines:
+        return is_canceled_as_a_whole(facts) and not facts.dispatches
+    if one.reason is Reason.LINE_INCIDENT:
+        return all(is_canceled_unsent(facts, line) for line in lines)
+    return all(is_canceled_unsent(facts, line) or is_canceled_as_taken_back(facts, line) for line in lines)
 
 
 def makes_more_than_went(facts: Facts) -> bool:

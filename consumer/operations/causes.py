@@ -39,12 +39,12 @@ from statemachine.failures import GiveUp, Rejection, Trouble
 from statemachine.left_twice import more_left_than_went
 from statemachine.payloads import import_known, our_payloads
 from statemachine.plan import needed
-from statemachine.readings import is_canceled_by_oms, is_ended_everywhere, unknown_skus
+from statemachine.readings import is_ended_everywhere, unknown_skus
 from statemachine.reason_of_order import Attention
 from statemachine.reasons import Reason
 from statemachine.settled import says_unclear
 from statemachine.troubles import is_released, messages_waited_until, troubles_of
-from statemachine.urgency_of_order import lines_named_in, makes_more_than_went
+from statemachine.urgency_of_order import is_canceled_as_a_whole, lines_named_in, makes_more_than_went
 
 
 @dataclass(frozen=True, slots=True)
@@ -219,7 +219,8 @@ def cure(one: Attention, order: OrderRow, policy: Policy | None = None) -> str:
     is_out = one.reason is Reason.LINES_CANCELED_AFTER_IMPORT and is_taken_out(
         lines_named_in(one, order.facts), order.facts
     )
-    text = one.about.cure_when_sent if is_as_ordered and not is_out and has_left_all(one, order.facts) else ""
+    have_left = has_left_all(one, order.facts) or _left_before_cancel(one, order.facts)
+    text = one.about.cure_when_sent if is_as_ordered and not is_out and have_left else ""
     cure_of = one.about.cure
     if of_call := cure_of_call(one, order, policy):
         cure_of = of_call
@@ -277,4 +278,10 @@ def _cure_of_unknown_skus(facts: Facts, policy: Policy) -> str:
 def _is_ended_in_oms(one: Attention, facts: Facts) -> bool:
     """Whether the OMS canceled the lines that the reason names, or all of the order."""
     lines = lines_named_in(one, facts)
-    return is_canceled_by_oms(facts) or (bool(lines) and all(is_ended_everywhere(facts, line.id) for line in lines))
+    return is_canceled_as_a_whole(facts) or (bool(lines) and all(is_ended_everywhere(facts, line.id) for line in lines))
+
+
+def _left_before_cancel(one: Attention, facts: Facts) -> bool:
+    """Whether goods of an order left that Mirakl took back as a whole, and the OMS canceled the rest."""
+    is_withdrawn = one.reason is Reason.WITHDRAWN_AFTER_IMPORT
+    return is_withdrawn and bool(facts.dispatches) and is_canceled_as_a_whole(facts)

@@ -70,7 +70,12 @@ from statemachine.reasons import Reason
 from statemachine.settled import settled_pieces
 from statemachine.shared_numbers import by_number
 from statemachine.trackings import best_tracking
-from statemachine.urgency_of_order import lines_named_in, shipped_by_somebody_else, taken_back_since
+from statemachine.urgency_of_order import (
+    is_canceled_as_a_whole,
+    lines_named_in,
+    shipped_by_somebody_else,
+    taken_back_since,
+)
 from statemachine.vouches import sent_beside
 
 
@@ -424,8 +429,9 @@ def _whether_sent(facts: Facts, line: Line) -> str:
 
 
 def _withdrawn(case: Case) -> str:
-    goods = trackings_sent(case.facts) if case.facts.dispatches else f"in the OMS: {orders_in_oms(case.facts)}"
-    return joined((states_of_lines(case), goods))
+    is_canceled = is_canceled_as_a_whole(case.facts)
+    in_oms = "the OMS canceled all of it" if is_canceled else f"in the OMS: {orders_in_oms(case.facts)}"
+    return joined((states_of_lines(case), trackings_sent(case.facts) if case.facts.dispatches else in_oms))
 
 
 # -- Decisions and payments --------------------------------------------------------------------------------------

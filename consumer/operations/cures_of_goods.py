@@ -17,12 +17,17 @@ from statemachine.facts import EPOCH, VOUCHED, Facts, Line, Withdrawn
 from statemachine.in_oms import all_left, has_left, is_debited_after_shipping, is_shown_shipped, left_at
 from statemachine.left_twice import left_twice
 from statemachine.made_twice import made_twice, waits_for_no_piece
-from statemachine.readings import is_canceled_by_oms, pieces_of
+from statemachine.readings import pieces_of
 from statemachine.reason_of_order import Attention
 from statemachine.reasons import Reason
 from statemachine.stops import is_unpaid_again
 from statemachine.trackings import best_tracking
-from statemachine.urgency_of_order import lines_named_in, taken_back_since
+from statemachine.urgency_of_order import (
+    is_canceled_as_a_whole,
+    is_stopped_by_oms,
+    lines_named_in,
+    taken_back_since,
+)
 
 #: What to do about goods of which a person said too early that they have left.
 _CURE_OF_VOUCHED_TOO_EARLY: Final = (
@@ -42,6 +47,13 @@ _CURE_OF_INCIDENT_MARKED_BY_US: Final = (
     "Our OR24 reported the whole order shipped, this line too, and it has not left. If the OMS has it, stop it there. "
     "Solve the incident in Mirakl's portal: have the line refunded, unless that is done or it is to be sent after all. "
     "Then `orders settle ORDER --reason WHY`."
+)
+
+#: What to do about a line with an incident that the OMS canceled.
+_CURE_OF_INCIDENT_ENDED_IN_OMS: Final = (
+    "The OMS canceled the line, so nothing is to be stopped there. Solve the incident in Mirakl's portal. OR24 reports "
+    "the whole order shipped, this line too: so have the line refunded, unless that is done or it is to be sent after "
+    "all. Then `orders settle ORDER --reason WHY`."
 )
 
 #: What to do about goods that left though the customer's money was awaited again.
@@ -178,6 +190,7 @@ CURES_OF_GOODS: Final = (
     _CURE_OF_VOUCHED_TOO_EARLY,
     _CURE_OF_MARKED_BY_US,
     _CURE_OF_INCIDENT_MARKED_BY_US,
+    _CURE_OF_INCIDENT_ENDED_IN_OMS,
     _CURE_OF_UNPAID_AGAIN,
     _CURE_OF_PIECES_TAKEN_BACK,
     _CURE_OF_LEFT_TWICE,
@@ -207,6 +220,8 @@ def cure_of_goods(one: Attention, facts: Facts) -> str:
     if one.reason is Reason.SHIPPED_ELSEWHERE:
         return _cure_of_lines_elsewhere(lines, facts) if lines else _cure_of_elsewhere(one, facts)
     if one.reason is Reason.LINE_INCIDENT:
+        if is_stopped_by_oms(one, facts):
+            return _CURE_OF_INCIDENT_ENDED_IN_OMS
         is_by_us = is_shown_shipped(facts) and all(was_marked_in_incident(facts, line) for line in lines)
         return _CURE_OF_INCIDENT_MARKED_BY_US if lines and is_by_us else ""
     return _cure_of_order(one, facts) or _cure_of_lines(one.reason, lines, facts)
@@ -221,7 +236,7 @@ def _cure_of_order(one: Attention, facts: Facts) -> str:
             return _CURE_OF_VOUCHED_TOO_EARLY if is_vouched else of_money
         case Reason.OMS_CANCELED:
             return cure_of_canceled(one, facts)
-        case Reason.GONE_FROM_MIRAKL if is_canceled_by_oms(facts):
+        case Reason.GONE_FROM_MIRAKL if is_canceled_as_a_whole(facts):
             return CURE_OF_GONE_AND_CANCELED
         case Reason.PAYMENT_LATE:
             return _cure_of_late(facts)
