@@ -28,7 +28,7 @@ from statemachine.in_oms import has_left, is_confirmed_by_us, is_shown_shipped, 
 from statemachine.missing import misses_known_to
 from statemachine.occurrences import Begun, age_of_kept, is_kept
 from statemachine.parcels import sent_quantity
-from statemachine.parts import parts_in_oms
+from statemachine.parts import parts_in_oms, sent_by_status
 from statemachine.payloads import most_handed_over
 from statemachine.readings import (
     in_parcels,
@@ -144,7 +144,7 @@ def _without_those_of_others(facts: Facts, line_id: str) -> Facts:
     import shows what they have, and the report that they were sent named the lines."""
     shown = {part.oms_id for part in facts.parts if part.lines}
     with_it = {one.oms_id for one in facts.dispatches if any(line == line_id for line, _ in one.items)}
-    sent = {one.oms_id for one in facts.dispatches if one.covers} - shown - with_it
+    sent = sent_by_status(facts) - shown - with_it
     others = {oms_id for oms_id in sent if names_lines_as_sent(facts, oms_id)}
     if not others:
         return facts

@@ -188,8 +188,9 @@ def _left_though_taken_out(facts: Facts, line: Line, state: State) -> bool:
 
 def _left_though_part_taken_out(facts: Facts, line: Line) -> bool:
     """Whether parcels hold more of the line than is to be sent, though a person settled that a part was taken out, and
-    did not know of the newest parcel. If it is not known how much was: whether they hold every piece."""
-    if line.withdrawn is not Withdrawn.PART or line.quantity == 1:  # a part of one piece is a part of its price
+    did not know of the newest parcel. If it is not known how much was: whether they hold every piece. A part of the
+    price alone is no piece that was to be taken out."""
+    if line.withdrawn is not Withdrawn.PART or line.quantity == 1 or line.withdrawn_of_price:
         return False
     answer, first = last_answer(facts, CommandKind.CONFIRM), oldest_shipped(facts)
     shipped = [answer.at] if answer else [first.read_at] if first else []

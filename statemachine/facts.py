@@ -129,6 +129,7 @@ class Line:
     shipped: bool = False  # Mirakl shows a shipped_date
     withdrawn_at: tuple[datetime, ...] = ()  # when its cancelations and refunds were created; empty: maybe not known
     withdrawn_pieces: int = 0  # that its cancelations and refunds name and pay for, all together; 0: not known
+    withdrawn_of_price: bool = False  # they name no piece and are less than one costs; False: not so, or not known
 
     @property
     def is_owed(self) -> bool:

@@ -170,6 +170,7 @@ def _line_of(line: MiraklLine, *, fully_refunded: bool) -> Line:
         shipped=line.shipped_date is not None,
         withdrawn_at=_created(*line.cancelations, *line.refunds),
         withdrawn_pieces=_withdrawn_pieces(line),
+        withdrawn_of_price=_is_of_price(line),
     )
 
 
@@ -190,6 +191,16 @@ def _withdrawn_pieces(line: MiraklLine) -> int:
     money = sum((one.amount for one in taken if one.amount is not None), start=Decimal(0))
     is_covered = line.price * sum(pieces) / line.quantity <= money + _ROUNDED * len(taken)
     return sum(pieces) if is_covered else 0
+
+
+def _is_of_price(line: MiraklLine) -> bool:
+    """Whether cancelations and refunds of the line name no piece, and are less than one piece costs, all together. So
+    they are no piece that is not to be sent. False also if an amount or the price is not known."""
+    taken = (*line.cancelations, *line.refunds)
+    amounts = [one.amount for one in taken if one.amount is not None]
+    if len(amounts) < len(taken) or any(one.quantity for one in taken) or not (line.price and line.quantity):
+        return False
+    return Decimal(0) < sum(amounts) < line.price / line.quantity - _ROUNDED * len(taken)
 
 
 #: By how much an amount may be below the price of its pieces, because it is rounded.

@@ -87,14 +87,45 @@ def test_a_second_part_that_the_oms_canceled_first_can_be_settled_so_that_the_re
     assert (rig.state(), rig.attention()) == ("shipped", [])
 
 
-def test_a_part_of_the_price_of_one_piece_that_was_settled_asks_nobody_when_the_piece_leaves(rig: Rig) -> None:
-    rig.imported()
-    part = {"id": "1", "amount": 1.2, "shipping_amount": 0.0, "quantity": 0, "reason_code": "X", "state": "REFUNDED"}
+def price_refunded(rig: Rig, amount: float, quantity: int = 0) -> None:
+    part = {"id": "1", "amount": amount, "shipping_amount": 0.0, "quantity": quantity, "reason_code": "X"}
     dates = {"created_date": "2026-03-01T12:00:00Z", "transaction_date": None, "transaction_number": None}
-    changes.set_line(rig.mirakl["alpha"], "1-A", LINE, refunds=[part | dates])
+    changes.set_line(rig.mirakl["alpha"], "1-A", LINE, refunds=[part | dates | {"state": "REFUNDED"}])
     rig.poll(60)
     assert list(details(rig)) == ["lines_canceled_after_import"]
     settle(rig)
-    tell(rig, 8, new_shipments=[{"tracking": "T1", "items": [{"external_ref": LINE, "quantity": 1}]}])
+
+
+def all_leave(rig: Rig, pieces: int) -> None:
+    tell(rig, 8, new_shipments=[{"tracking": "T1", "items": [{"external_ref": LINE, "quantity": pieces}]}])
     rig.poll(300)
-    assert (rig.state(), rig.attention()) == ("shipped", [])
+    assert rig.state() == "shipped"
+
+
+@pytest.mark.parametrize(("pieces", "amount"), [(1, 1.2), (3, 1.2), (3, 11.98)])
+def test_a_part_of_the_price_that_was_settled_asks_nobody_when_the_pieces_leave(
+    rig: Rig, pieces: int, amount: float
+) -> None:
+    """A piece costs 12.00."""
+    rig.imported(quantity=pieces)
+    price_refunded(rig, amount)
+    all_leave(rig, pieces)
+    assert rig.attention() == []
+
+
+@pytest.mark.parametrize(("quantity", "amount"), [(0, 12.0), (0, 11.99), (1, 1.2), (0, 20.0)])
+def test_an_amount_that_may_be_a_piece_is_told_when_all_pieces_leave(rig: Rig, quantity: int, amount: float) -> None:
+    rig.imported(quantity=3)
+    price_refunded(rig, amount, quantity)
+    all_leave(rig, 3)
+    assert rig.attention() == ["lines_canceled_after_import"]
+
+
+def test_a_piece_that_is_refunded_after_a_part_of_the_price_is_told(rig: Rig) -> None:
+    rig.imported(quantity=3)
+    price_refunded(rig, 1.2)
+    refund(rig)
+    assert list(details(rig)) == ["lines_canceled_after_import"]
+    settle(rig)
+    all_leave(rig, 3)
+    assert rig.attention() == ["lines_canceled_after_import"]

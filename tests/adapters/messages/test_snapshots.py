@@ -228,6 +228,31 @@ def test_pieces_count_as_taken_back_if_the_amounts_pay_for_them(taken: list[tupl
         assert snapshot.lines[0].withdrawn_pieces == pieces
 
 
+@pytest.mark.parametrize(
+    ("taken", "price", "is_of_price"),
+    [
+        ([(0, 1.2)], 40.0, True),
+        ([(None, 4.0), (0, 5.9)], 40.0, True),
+        ([(0, 5.0), (0, 5.0)], 40.0, False),  # a piece in two amounts
+        ([(0, 9.99)], 40.0, False),  # a piece, whose price is rounded
+        ([(1, 1.2)], 40.0, False),  # it names a piece
+        ([(0, None)], 40.0, False),
+        ([(0, 1.2), (0, None)], 40.0, False),
+        ([(0, 0.0)], 40.0, False),
+        ([(0, 1.2)], None, False),
+        ([], 40.0, False),
+    ],
+)
+def test_less_than_one_piece_costs_is_a_part_of_the_price(
+    taken: list[tuple[int, float | None]], price: float | None, is_of_price: bool
+) -> None:
+    each = [{"quantity": quantity, "amount": amount} for quantity, amount in taken]
+    for name in ("refunds", "cancelations"):
+        line = {"order_line_id": "L1", "quantity": 4, "price": price, name: each}
+        _, snapshot = snapshot_of(order(order_lines=[line]), NOW)
+        assert snapshot.lines[0].withdrawn_of_price is is_of_price
+
+
 @pytest.mark.parametrize("quantity", ["1_0", True, False, " ", "1.5", "-1", [], None, "٣x"])
 def test_a_quantity_that_is_no_number_is_not_known(quantity: object) -> None:
     _, snapshot = snapshot_of(order(order_lines=[{"order_line_id": "L1", "quantity": quantity}]), NOW)
