@@ -1,7 +1,5 @@
 """An order that cannot be read costs itself alone: the housekeeping goes on with all others (docs/rules.md 36)."""
 
-from pathlib import Path
-
 import pytest
 import sqlalchemy as sa
 
@@ -22,11 +20,6 @@ from tests.consumer.test_reads_of_before import by_another_formula, stored
 from tests.consumer.test_urgencies import written_by_older_code
 
 NO_FACTS = '{"snapshot": 5}'
-
-
-@pytest.fixture
-def rig(tmp_path: Path) -> Rig:
-    return Rig(tmp_path)
 
 
 def quarantined(rig: Rig) -> list[str]:

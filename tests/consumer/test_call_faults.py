@@ -24,11 +24,6 @@ from statemachine.waits import WaitsFor, waits_for
 from tests.consumer.rig import ALPHA_MIRAKL, ALPHA_OMS, Hook, Rig, mandatory
 
 
-@pytest.fixture
-def rig(tmp_path: Path) -> Rig:
-    return Rig(tmp_path)
-
-
 def refusing(status: int, path: str = "/", code: object = 7) -> Hook:
     """Answer every call of this path with an error of the remote's own."""
     body = json.dumps({"errors": [{"code": code, "message": "no"}]}).encode()

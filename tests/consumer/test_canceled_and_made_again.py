@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Callable
-from pathlib import Path
 
 import pytest
 
@@ -13,11 +12,6 @@ from consumer.operations.causes import AttentionReason
 from statemachine.facts import DecisionKind
 from tests.consumer.in_oms_hands import BARE, answer_with, decide, details, lower, tell
 from tests.consumer.rig import Rig
-
-
-@pytest.fixture
-def rig(tmp_path: Path) -> Rig:
-    return Rig(tmp_path)
 
 
 def imported(rig: Rig, pieces: int = 3) -> None:

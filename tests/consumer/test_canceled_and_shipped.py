@@ -4,8 +4,6 @@ Done literally, the cure for goods that are still to be sent would refund a cust
 another.
 """
 
-from pathlib import Path
-
 import pytest
 
 from adapters.simulators.mirakl import changes
@@ -17,11 +15,6 @@ from tests.consumer.rig import Rig
 
 SHIPPED = "If they left, nothing is missing, so refund nothing and have nothing made again"
 TO_BE_SENT = "cancel or refund it in Mirakl's portal, or have it made again"
-
-
-@pytest.fixture
-def rig(tmp_path: Path) -> Rig:
-    return Rig(tmp_path)
 
 
 def cure(rig: Rig) -> str:

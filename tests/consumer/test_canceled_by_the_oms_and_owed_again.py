@@ -1,7 +1,5 @@
 """The OMS canceled all of an order, a person settled that, and the order is to be sent: nobody makes it."""
 
-from pathlib import Path
-
 import pytest
 
 from adapters.simulators.mirakl import changes
@@ -10,11 +8,6 @@ from consumer.operations.explain import Explanation
 from statemachine.facts import DecisionKind
 from tests.consumer.in_oms_hands import decide, tell
 from tests.consumer.rig import Rig
-
-
-@pytest.fixture
-def rig(tmp_path: Path) -> Rig:
-    return Rig(tmp_path)
 
 
 def explained(rig: Rig) -> Explanation:

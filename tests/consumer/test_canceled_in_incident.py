@@ -1,7 +1,5 @@
 """The OMS cancels a line because of its incident, as line_incident asks for: the customer's money is not forgotten."""
 
-from pathlib import Path
-
 import pytest
 
 from adapters.simulators.mirakl import changes
@@ -13,11 +11,6 @@ from tests.consumer.rig import Rig
 
 LINE, MUG = "1-A-1", "MUG-11OZ-WHT"
 SETTLE = "Then `orderflow orders settle 1-A --shop alpha --only oms_canceled --reason WHY`"
-
-
-@pytest.fixture
-def rig(tmp_path: Path) -> Rig:
-    return Rig(tmp_path)
 
 
 def reason(rig: Rig, name: str = "oms_canceled") -> AttentionReason:

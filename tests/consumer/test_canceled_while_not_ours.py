@@ -4,7 +4,6 @@ Somebody else ships it, Mirakl does not show it, a customer complained, or Mirak
 """
 
 from collections.abc import Callable
-from pathlib import Path
 
 import pytest
 
@@ -14,11 +13,6 @@ from consumer.operations.explain import Explanation
 from statemachine.facts import DecisionKind
 from tests.consumer.in_oms_hands import decide, tell
 from tests.consumer.rig import Rig
-
-
-@pytest.fixture
-def rig(tmp_path: Path) -> Rig:
-    return Rig(tmp_path)
 
 
 def explained(rig: Rig) -> Explanation:

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
@@ -15,11 +14,6 @@ from consumer.operations.changed import changed_values
 from statemachine.facts import DecisionKind
 from tests.consumer.in_oms_hands import decide, details, tell
 from tests.consumer.rig import Rig
-
-
-@pytest.fixture
-def rig(tmp_path: Path) -> Rig:
-    return Rig(tmp_path)
 
 
 def moves(rig: Rig) -> None:

@@ -1,7 +1,6 @@
 """What Mirakl changes between the last read and the shipment is on the list, though OR24 goes out without a read."""
 
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,11 +15,6 @@ from tests.consumer.rig import Rig
 LINE, OTHER = "1-A-1", "1-A-2"
 CANCELED = "lines_canceled_after_import"
 Change = Callable[[Rig], None]
-
-
-@pytest.fixture
-def rig(tmp_path: Path) -> Rig:
-    return Rig(tmp_path)
 
 
 def refund(rig: Rig, line: str = OTHER, pieces: int | None = None) -> None:

@@ -7,7 +7,6 @@ news all the same.
 from collections.abc import Callable
 from copy import deepcopy
 from datetime import timedelta
-from pathlib import Path
 
 import pytest
 
@@ -21,11 +20,6 @@ L1, L2 = "1-A-1", "1-A-2"
 HOUR = 3_600.0
 #: How far the clock of the first person was ahead, in seconds.
 each_clock = pytest.mark.parametrize("seconds", [0.0, HOUR], ids=["right", "ahead"])
-
-
-@pytest.fixture
-def rig(tmp_path: Path) -> Rig:
-    return Rig(tmp_path)
 
 
 def decide(rig: Rig, kind: DecisionKind, seconds: float = 0, **more: object) -> None:

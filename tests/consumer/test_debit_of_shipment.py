@@ -1,7 +1,6 @@
 """PAY_ON_SHIPMENT: Mirakl debits the customer after the shipment, and somebody else may have shipped."""
 
 from datetime import timedelta
-from pathlib import Path
 
 import pytest
 
@@ -15,11 +14,6 @@ from tests.consumer.in_oms_hands import decide, details, tell
 from tests.consumer.rig import Rig
 
 ON_SHIPMENT = "PAY_ON_SHIPMENT"
-
-
-@pytest.fixture
-def rig(tmp_path: Path) -> Rig:
-    return Rig(tmp_path)
 
 
 def debits(rig: Rig, *lines: str) -> None:

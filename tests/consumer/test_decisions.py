@@ -1,17 +1,8 @@
 """What a person decides, from the read and the decision to the call and the books of the remotes."""
 
-from pathlib import Path
-
-import pytest
-
 from consumer.operations import orders
 from statemachine.facts import DecisionKind
 from tests.consumer.rig import Rig
-
-
-@pytest.fixture
-def rig(tmp_path: Path) -> Rig:
-    return Rig(tmp_path)
 
 
 def decide(rig: Rig, kind: DecisionKind, *, lines: tuple[str, ...] = (), call: str = "") -> None:

@@ -17,11 +17,6 @@ each_skew = pytest.mark.parametrize("ahead", [-5, -3600, 0], ids=["5 s behind", 
 ADDRESS = "changed_after_import"
 
 
-@pytest.fixture
-def rig(tmp_path: Path) -> Rig:
-    return Rig(tmp_path)
-
-
 def act(rig: Rig, kind: DecisionKind, ahead: float = 0, **more: object) -> operations.Act:
     at = rig.clock.now() + timedelta(seconds=ahead)
     return operations.Act(kind, "ana", "agreed", at, **more)  # type: ignore[arg-type]

@@ -1,9 +1,6 @@
 """What explain says is true, also of orders to which unusual things happened."""
 
 import json
-from pathlib import Path
-
-import pytest
 
 from adapters.simulators.faults import Fault
 from adapters.simulators.mirakl import changes
@@ -12,11 +9,6 @@ from consumer.operations.explain import Explanation
 from statemachine.facts import DecisionKind
 from tests.consumer.in_oms_hands import decide, lost_then_refused, lower, tell
 from tests.consumer.rig import Rig, mandatory
-
-
-@pytest.fixture
-def rig(tmp_path: Path) -> Rig:
-    return Rig(tmp_path)
 
 
 def explained(rig: Rig) -> Explanation:

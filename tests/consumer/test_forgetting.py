@@ -18,11 +18,6 @@ DAY = timedelta(days=1).total_seconds()
 DAYS = 30
 
 
-@pytest.fixture
-def rig(tmp_path: Path) -> Rig:
-    return Rig(tmp_path)
-
-
 def reports(rig: Rig, order_id: str, status: int = 4, oms_id: int = 1) -> None:
     body = json.dumps({"id": oms_id, "external_ref": order_id, "status": status}).encode()
     rig.take_callback("http://alpha", {}, body)

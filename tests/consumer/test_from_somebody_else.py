@@ -3,7 +3,6 @@
 import copy
 import json
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -18,11 +17,6 @@ from statemachine.facts import DecisionKind, Line
 from tests.consumer.rig import Rig
 
 Change = Callable[[MiraklSimulator], object]
-
-
-@pytest.fixture
-def rig(tmp_path: Path) -> Rig:
-    return Rig(tmp_path)
 
 
 def details(rig: Rig) -> dict[str, str]:

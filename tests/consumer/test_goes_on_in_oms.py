@@ -40,11 +40,6 @@ STOPS = [
 ]
 
 
-@pytest.fixture
-def rig(tmp_path: Path) -> Rig:
-    return Rig(tmp_path)
-
-
 @pytest.mark.parametrize(("begins", "ends", "reason"), STOPS)
 def test_an_order_that_is_to_be_sent_again_is_told_until_a_person_let_it_go_on(
     rig: Rig, begins: Change, ends: Change, reason: str

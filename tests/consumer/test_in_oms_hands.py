@@ -30,11 +30,6 @@ from tests.consumer.in_oms_hands import (
 from tests.consumer.rig import OMS_EVENTS, Rig
 
 
-@pytest.fixture
-def rig(tmp_path: Path) -> Rig:
-    return Rig(tmp_path)
-
-
 @pytest.mark.parametrize("imported", IMPORTS)
 def test_a_lowered_quantity_is_told_however_the_import_ended(rig: Rig, imported) -> None:  # type: ignore[no-untyped-def]
     imported(rig)

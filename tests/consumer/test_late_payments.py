@@ -1,7 +1,5 @@
 """What `payment_late` says in each payment workflow, and what happens next then."""
 
-from pathlib import Path
-
 import pytest
 
 from adapters.simulators.mirakl import changes
@@ -12,11 +10,6 @@ from tests.consumer.rig import Rig
 DAY = 24 * 3600
 MADE = "what is still to be sent is made and sent all the same"
 NOTHING_LEFT = "shows no line that is still to be sent: have nothing made for this"
-
-
-@pytest.fixture
-def rig(tmp_path: Path) -> Rig:
-    return Rig(tmp_path)
 
 
 def late(rig: Rig) -> Explanation:

@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,11 +13,6 @@ from statemachine.ends import can_be_settled
 from statemachine.facts import DecisionKind
 from tests.consumer.in_oms_hands import decide, tell
 from tests.consumer.rig import Rig
-
-
-@pytest.fixture
-def rig(tmp_path: Path) -> Rig:
-    return Rig(tmp_path)
 
 
 def refunded(rig: Rig) -> None:

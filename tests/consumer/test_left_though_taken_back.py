@@ -1,7 +1,5 @@
 """Goods that leave although Mirakl took them back stay on the list until a person settles it, also after OR24."""
 
-from pathlib import Path
-
 import pytest
 
 from adapters.simulators.mirakl import changes
@@ -11,11 +9,6 @@ from tests.consumer.in_oms_hands import decide, tell
 from tests.consumer.rig import Rig
 
 LINE = "1-A-1"
-
-
-@pytest.fixture
-def rig(tmp_path: Path) -> Rig:
-    return Rig(tmp_path)
 
 
 def refund(rig: Rig, pieces: int | None = None) -> None:

@@ -20,11 +20,6 @@ L1, L2 = "1-A-1", "1-A-2"
 TOO_MANY = "quantity_exceeds_order"
 
 
-@pytest.fixture
-def rig(tmp_path: Path) -> Rig:
-    return Rig(tmp_path)
-
-
 def answer(rig: Rig, *parts: tuple[int, dict[str, int]]) -> None:
     """Let the OMS answer the import with these orders: their ids, each with the pieces of its lines."""
     shown = [

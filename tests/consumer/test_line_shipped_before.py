@@ -1,19 +1,10 @@
 """A line has a `shipped_date` while Mirakl shows it still to be sent: its goods may have left before."""
 
-from pathlib import Path
-
-import pytest
-
 from adapters.simulators.mirakl import changes
 from consumer.operations import orders as operations
 from statemachine.facts import DecisionKind
 from tests.consumer.in_oms_hands import decide, details, tell
 from tests.consumer.rig import Rig
-
-
-@pytest.fixture
-def rig(tmp_path: Path) -> Rig:
-    return Rig(tmp_path)
 
 
 def date(rig: Rig, line: str = "1-A-1", when: str | None = "2026-03-01T11:00:00Z", **more: str) -> None:

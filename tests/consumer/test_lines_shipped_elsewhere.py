@@ -14,11 +14,6 @@ from tests.consumer.in_oms_hands import decide, details, lost_then_refused, tell
 from tests.consumer.rig import Rig
 
 
-@pytest.fixture
-def rig(tmp_path: Path) -> Rig:
-    return Rig(tmp_path)
-
-
 def mark(rig: Rig, state: str = "SHIPPED") -> None:
     changes.set_line(rig.mirakl["alpha"], "1-A", "1-A-1", order_line_state=state)
     rig.poll()

@@ -1,20 +1,11 @@
 """A status of the OMS that the order left says nothing of lines that the OMS never got, or canceled."""
 
-from pathlib import Path
-
-import pytest
-
 from adapters.simulators.mirakl import changes
 from consumer.operations import orders as operations
 from consumer.operations.causes import AttentionReason
 from statemachine.facts import DecisionKind
 from tests.consumer.in_oms_hands import decide, tell
 from tests.consumer.rig import Rig
-
-
-@pytest.fixture
-def rig(tmp_path: Path) -> Rig:
-    return Rig(tmp_path)
 
 
 def the_reason(rig: Rig) -> AttentionReason:

@@ -1,7 +1,5 @@
 """The OMS has a second order for one piece: it is asked for before it leaves."""
 
-from pathlib import Path
-
 import pytest
 
 from consumer.operations.listing import listed
@@ -10,11 +8,6 @@ from statemachine.urgency import Urgency
 from tests.consumer.in_oms_hands import decide, details
 from tests.consumer.rig import Rig
 from tests.consumer.test_left_twice import L1, L2, TOO_MANY, answer, put_back, reason, settle, tell
-
-
-@pytest.fixture
-def rig(tmp_path: Path) -> Rig:
-    return Rig(tmp_path)
 
 
 def test_a_second_order_of_one_piece_is_asked_for_before_it_leaves(rig: Rig) -> None:

@@ -1,7 +1,5 @@
 """Our OR24 marks every line shipped, also one that was not to be sent then and is to be sent later."""
 
-from pathlib import Path
-
 import pytest
 
 from adapters.simulators.mirakl import changes
@@ -12,11 +10,6 @@ from tests.consumer.in_oms_hands import decide, details, tell
 from tests.consumer.rig import Rig
 
 LINE = "1-A-2"
-
-
-@pytest.fixture
-def rig(tmp_path: Path) -> Rig:
-    return Rig(tmp_path)
 
 
 def first_line_ships(rig: Rig) -> None:

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 from dataclasses import replace
-from pathlib import Path
 
 import httpx
 import pytest
@@ -20,11 +19,6 @@ from tests.consumer.in_oms_hands import decide, details, lower
 from tests.consumer.rig import Rig
 
 NO = '{"error": {"message": "no", "code": 0}}'
-
-
-@pytest.fixture
-def rig(tmp_path: Path) -> Rig:
-    return Rig(tmp_path)
 
 
 def refused_once(rig: Rig, *order_ids: str) -> None:

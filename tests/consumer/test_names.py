@@ -3,7 +3,6 @@
 import json
 from dataclasses import replace
 from itertools import product
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,11 +15,6 @@ from consumer.names import Naming
 from consumer.operations import listing
 from consumer.operations.listing import Wanted, find_orders
 from tests.consumer.rig import Rig
-
-
-@pytest.fixture
-def rig(tmp_path: Path) -> Rig:
-    return Rig(tmp_path)
 
 
 def found(rig: Rig, text: str, limit: int | None = None) -> list[str]:

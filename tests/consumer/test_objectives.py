@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 from datetime import timedelta
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -21,11 +20,6 @@ from tests.support import LONG
 
 ACCEPT, SHIP = Objective.ACCEPT, Objective.SHIP_CONFIRM
 GOOD, BAD = Kept.GOOD, Kept.BAD
-
-
-@pytest.fixture
-def rig(tmp_path: Path) -> Rig:
-    return Rig(tmp_path)
 
 
 def shown(rig: Rig, name: str = "orderflow_slo_total") -> Mapping[tuple[str, ...], float]:

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,11 +13,6 @@ from tests.consumer.in_oms_hands import decide, tell
 from tests.consumer.rig import SNAPSHOTS, Rig
 
 Change = Callable[[MiraklSimulator], None]
-
-
-@pytest.fixture
-def rig(tmp_path: Path) -> Rig:
-    return Rig(tmp_path)
 
 
 def line(**fields: Any) -> Change:

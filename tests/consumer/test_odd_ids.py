@@ -13,11 +13,6 @@ from tests.consumer.rig import Rig
 IDS = ["1,B", "1 B", "1 (B", "1, B\\"]
 
 
-@pytest.fixture
-def rig(tmp_path: Path) -> Rig:
-    return Rig(tmp_path)
-
-
 def decide(rig: Rig, order_id: str, kind: DecisionKind, *lines: str) -> None:
     act = operations.Act(kind, "ana", "seen", rig.clock.now(), lines=lines)
     operations.decide(rig.store, rig.orders, rig.row(order_id), act, shops=("alpha",))

@@ -1,7 +1,6 @@
 """Ids of the OMS's orders: an id is above 0. 0 stands for a person who vouches that everything left."""
 
 import json
-from pathlib import Path
 
 import pytest
 
@@ -11,11 +10,6 @@ from adapters.ports import NewRecord
 from adapters.simulators.faults import Fault
 from adapters.simulators.orders import COMPANIES
 from tests.consumer.rig import OMS_EVENTS, Rig
-
-
-@pytest.fixture
-def rig(tmp_path: Path) -> Rig:
-    return Rig(tmp_path)
 
 
 def test_a_report_with_the_id_0_ships_nothing_and_is_shown_on_its_order(rig: Rig) -> None:

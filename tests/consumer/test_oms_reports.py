@@ -18,11 +18,6 @@ from tests.consumer.rig import OMS_EVENTS, Rig
 CALLBACK = b'{"id":7,"external_ref":"1-A","status":8}'
 
 
-@pytest.fixture
-def rig(tmp_path: Path) -> Rig:
-    return Rig(tmp_path)
-
-
 @pytest.mark.parametrize(
     "content",
     [

@@ -1,7 +1,5 @@
 """The OMS says "duplicate": it has one of several payloads of ours, or the order from somebody else."""
 
-from pathlib import Path
-
 import pytest
 
 from adapters.simulators.faults import Fault
@@ -21,11 +19,6 @@ from tests.consumer.rig import Rig
 
 NO = '{"error": {"message": "no", "code": 0}}'
 DUPLICATE = '{"error": {"message": "external_ref already exists", "code": 0}}'
-
-
-@pytest.fixture
-def rig(tmp_path: Path) -> Rig:
-    return Rig(tmp_path)
 
 
 def duplicate(rig: Rig, times: int = 1) -> None:

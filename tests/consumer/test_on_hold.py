@@ -1,7 +1,6 @@
 """An order that the OMS holds is let go only if it is to be made."""
 
 from collections.abc import Callable
-from pathlib import Path
 
 import pytest
 
@@ -12,11 +11,6 @@ from tests.consumer.in_oms_hands import decide, tell
 from tests.consumer.rig import Rig
 
 DAY = 24 * 3600
-
-
-@pytest.fixture
-def rig(tmp_path: Path) -> Rig:
-    return Rig(tmp_path)
 
 
 def cure(rig: Rig) -> str:

@@ -1,7 +1,6 @@
 """The OMS's answer to an import shows lines that we did not send, and texts about lines without a quantity."""
 
 import re
-from pathlib import Path
 
 import pytest
 
@@ -15,11 +14,6 @@ from statemachine.facts import DecisionKind
 from statemachine.urgency import Urgency
 from tests.consumer.in_oms_hands import answer_with, decide, details, tell
 from tests.consumer.rig import Rig
-
-
-@pytest.fixture
-def rig(tmp_path: Path) -> Rig:
-    return Rig(tmp_path)
 
 
 def causes(rig: Rig) -> dict[str, str]:

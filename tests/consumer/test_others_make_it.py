@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,11 +12,6 @@ from consumer.operations import orders as operations
 from statemachine.facts import DecisionKind
 from tests.consumer.in_oms_hands import decide, details
 from tests.consumer.rig import Rig, mandatory
-
-
-@pytest.fixture
-def rig(tmp_path: Path) -> Rig:
-    return Rig(tmp_path)
 
 
 def split(rig: Rig, quantity: int, *parts: tuple[int, Sequence[tuple[str, int]]]) -> None:

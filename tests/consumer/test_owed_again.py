@@ -1,7 +1,5 @@
 """Lines and pieces that Mirakl shows and the OMS does not have: told, and covered by no status of the OMS."""
 
-from pathlib import Path
-
 import pytest
 
 from adapters.simulators.mirakl import changes
@@ -9,11 +7,6 @@ from consumer.operations import orders as operations
 from statemachine.facts import DecisionKind
 from tests.consumer.in_oms_hands import IMPORTS, answer_with, decide, details, lost_then_refused, lower, tell
 from tests.consumer.rig import Rig
-
-
-@pytest.fixture
-def rig(tmp_path: Path) -> Rig:
-    return Rig(tmp_path)
 
 
 def dispatched_by_status_alone(rig: Rig) -> None:

@@ -1,7 +1,6 @@
 """A line in two parts of the OMS, one that a read leaves out, and one that was vouched for when less was owed."""
 
 import json
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,11 +14,6 @@ from tests.consumer.in_oms_hands import decide
 from tests.consumer.rig import Rig, mandatory
 
 L1, L2 = "1-A-1", "1-A-2"
-
-
-@pytest.fixture
-def rig(tmp_path: Path) -> Rig:
-    return Rig(tmp_path)
 
 
 def tell(rig: Rig, oms_id: int, status: int, **parcel: int) -> None:

@@ -1,7 +1,6 @@
 """Several orders of the OMS report goods sent, and it is not known whether a piece left twice."""
 
 import json
-from pathlib import Path
 
 import pytest
 
@@ -13,11 +12,6 @@ from tests.consumer.rig import Rig
 from tests.consumer.test_left_twice import L1, L2, TOO_MANY, answer, items_of, reason, settle, tell
 
 NOW, LATER = Urgency.NOW, Urgency.BY_DEADLINE
-
-
-@pytest.fixture
-def rig(tmp_path: Path) -> Rig:
-    return Rig(tmp_path)
 
 
 def urgency(rig: Rig) -> Urgency | None:

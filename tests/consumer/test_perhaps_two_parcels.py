@@ -1,7 +1,5 @@
 """Somebody else reports an order shipped that the OMS has: perhaps two parcels leave, and a person reads so."""
 
-from pathlib import Path
-
 import pytest
 
 from adapters.simulators.mirakl import changes
@@ -15,11 +13,6 @@ from tests.consumer.in_oms_hands import decide, tell
 from tests.consumer.rig import Rig
 
 PORTAL = {"shipping_carrier_code": "", "shipping_company": "Colissimo", "shipping_tracking": "6A-1"}
-
-
-@pytest.fixture
-def rig(tmp_path: Path) -> Rig:
-    return Rig(tmp_path)
 
 
 def explained(rig: Rig) -> Explanation:

@@ -3,7 +3,6 @@
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
-from pathlib import Path
 
 import httpx
 import pytest
@@ -51,11 +50,6 @@ class Failures(Hooks):
 
     def poll_failed(self, shop: str, error: Exception) -> None:
         self.errors.append(error)
-
-
-@pytest.fixture
-def rig(tmp_path: Path) -> Rig:
-    return Rig(tmp_path)
 
 
 @pytest.fixture

@@ -2,7 +2,6 @@
 
 import json
 from datetime import datetime, timedelta
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -22,12 +21,6 @@ from consumer.poller import FIRST_WINDOW, SWEPT_STATES, Poller
 from statemachine.facts import Snapshot
 from tests.consumer.polling import Watched, fill, ids, watched
 from tests.consumer.rig import AfterPage, Rig
-
-
-@pytest.fixture
-def rig(tmp_path: Path) -> Rig:
-    return Rig(tmp_path)
-
 
 # -- Reading ------------------------------------------------------------------------------------------------------
 

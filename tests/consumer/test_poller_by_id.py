@@ -19,11 +19,6 @@ from tests.consumer.polling import DAY, watched
 from tests.consumer.rig import Rig
 
 
-@pytest.fixture
-def rig(tmp_path: Path) -> Rig:
-    return Rig(tmp_path)
-
-
 def test_orders_that_only_the_oms_reported_are_read_by_id_a_hundred_at_a_time(rig: Rig) -> None:
     for number in range(130):
         old = build_order(ALPHA, f"{number:03d}-A", created=rig.clock.now(), lines=[Line("MUG")], state="RECEIVED")

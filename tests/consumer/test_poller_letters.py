@@ -3,7 +3,6 @@
 import json
 from collections.abc import Callable
 from itertools import pairwise
-from pathlib import Path
 from typing import Any
 
 import httpx
@@ -19,11 +18,6 @@ from adapters.store import snapshots as snapshot_rows
 from statemachine.plan import Plan
 from tests.consumer.polling import fill, ids, watched
 from tests.consumer.rig import SNAPSHOTS, AfterPage, Rig
-
-
-@pytest.fixture
-def rig(tmp_path: Path) -> Rig:
-    return Rig(tmp_path)
 
 
 def bad_order(rig: Rig) -> Callable[[OrdersPage], OrdersPage]:

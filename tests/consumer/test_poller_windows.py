@@ -18,12 +18,6 @@ from statemachine.facts import EPOCH
 from tests.consumer.polling import Watched, Writer, fill, ids, watched
 from tests.consumer.rig import GRACE, Rig
 
-
-@pytest.fixture
-def rig(tmp_path: Path) -> Rig:
-    return Rig(tmp_path)
-
-
 # -- Windows and the cursor ---------------------------------------------------------------------------------------
 
 

@@ -13,12 +13,6 @@ from statemachine.facts import DecisionKind
 from tests.consumer.rig import ALPHA_MIRAKL, Rig
 from tests.consumer.test_call_faults import details, dispatched, refusing
 
-
-@pytest.fixture
-def rig(tmp_path: Path) -> Rig:
-    return Rig(tmp_path)
-
-
 # -- Messages that cannot be read ---------------------------------------------------------------------------------
 
 

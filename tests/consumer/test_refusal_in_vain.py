@@ -1,17 +1,10 @@
 """A person refuses an order that Mirakl accepted already: our first answer arrived, and we did not learn it."""
 
-from pathlib import Path
-
 import pytest
 
 from consumer.operations import orders as operations
 from statemachine.facts import DecisionKind
 from tests.consumer.rig import Rig
-
-
-@pytest.fixture
-def rig(tmp_path: Path) -> Rig:
-    return Rig(tmp_path)
 
 
 def act(rig: Rig, kind: DecisionKind, lines: tuple[str, ...] = ()) -> None:

@@ -2,7 +2,6 @@
 
 import json
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -17,11 +16,6 @@ from tests.consumer.in_oms_hands import decide, tell
 from tests.consumer.rig import OMS_EVENTS, Rig
 
 HOUR = 3600
-
-
-@pytest.fixture
-def rig(tmp_path: Path) -> Rig:
-    return Rig(tmp_path)
 
 
 def canceled(rig: Rig) -> None:

@@ -1,7 +1,6 @@
 """Orders whose calls rest because their operation fails for other orders: they are told, and shipped in time."""
 
 from datetime import timedelta
-from pathlib import Path
 
 import httpx
 import pytest
@@ -10,11 +9,6 @@ from adapters.store.budgets import BudgetWindow
 from consumer.operations.causes import attention_reasons
 from statemachine.commands import Policy
 from tests.consumer.rig import Hook, Rig
-
-
-@pytest.fixture
-def rig(tmp_path: Path) -> Rig:
-    return Rig(tmp_path)
 
 
 def refusing(status: int, path: str, **headers: str) -> Hook:

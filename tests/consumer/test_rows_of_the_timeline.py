@@ -1,9 +1,6 @@
 """The timeline of an order that two calls of it fail for, and what is said of a report that could not be read."""
 
 import json
-from pathlib import Path
-
-import pytest
 
 from adapters.messages.cloudevents import record_of
 from adapters.messages.oms_events import oms_event
@@ -14,11 +11,6 @@ from consumer.operations import orders as operations
 from consumer.operations.timeline import timeline
 from tests.consumer.in_oms_hands import tell
 from tests.consumer.rig import OMS_EVENTS, Rig
-
-
-@pytest.fixture
-def rig(tmp_path: Path) -> Rig:
-    return Rig(tmp_path)
 
 
 def test_two_calls_that_fail_in_turn_have_a_row_each(rig: Rig) -> None:

@@ -1,7 +1,6 @@
 """A person vouches for goods or ends a hold, and does not know what came meanwhile."""
 
 from datetime import timedelta
-from pathlib import Path
 from typing import Any
 
 import httpx
@@ -16,11 +15,6 @@ from tests.consumer.rig import Rig
 
 NO = '{"error": {"message": "Reference in use", "code": 0}}'
 DUPLICATE = '{"error": {"message": "external_ref already exists", "code": 0}}'
-
-
-@pytest.fixture
-def rig(tmp_path: Path) -> Rig:
-    return Rig(tmp_path)
 
 
 def act(rig: Rig, kind: DecisionKind, **more: Any) -> None:

@@ -14,11 +14,6 @@ from tests.consumer.in_oms_hands import decide, lost_then_refused, tell
 from tests.consumer.rig import Rig
 
 
-@pytest.fixture
-def rig(tmp_path: Path) -> Rig:
-    return Rig(tmp_path)
-
-
 def give_to(rig: Rig, centre: str) -> None:
     changes.set_centre(rig.mirakl["alpha"], "1-A", centre)
     rig.poll(60)

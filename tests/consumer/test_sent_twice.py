@@ -5,7 +5,6 @@ Somebody: a person by `orders sent`, or whoever marked the order shipped in Mira
 
 import json
 from datetime import timedelta
-from pathlib import Path
 
 import pytest
 
@@ -25,11 +24,6 @@ USUAL = (
     "The OMS reported that it sent these goods. Usually this is the parcel that was meant: if so, nothing is to be "
     "stopped, and `orderflow orders settle 1-A --shop alpha --only shipped_elsewhere --reason WHY` is all."
 )
-
-
-@pytest.fixture
-def rig(tmp_path: Path) -> Rig:
-    return Rig(tmp_path)
 
 
 def vouch(rig: Rig, number: str = "", carrier: str = "DPD") -> None:

@@ -1,20 +1,11 @@
 """After a settle `explain` still says what is left to do, and when a person is asked again."""
 
-from pathlib import Path
-
-import pytest
-
 from adapters.simulators.mirakl import changes
 from consumer.operations import orders as operations
 from consumer.operations.lines import lines_of
 from statemachine.facts import DecisionKind
 from tests.consumer.in_oms_hands import decide, tell
 from tests.consumer.rig import Rig
-
-
-@pytest.fixture
-def rig(tmp_path: Path) -> Rig:
-    return Rig(tmp_path)
 
 
 def waits_for(rig: Rig) -> str:

@@ -1,18 +1,11 @@
 """A person settles that goods are stopped in the OMS, and the OMS reports that it works on them."""
 
-from pathlib import Path
-
 import pytest
 
 from adapters.simulators.mirakl import changes
 from statemachine.facts import DecisionKind
 from tests.consumer.in_oms_hands import decide, tell
 from tests.consumer.rig import Rig
-
-
-@pytest.fixture
-def rig(tmp_path: Path) -> Rig:
-    return Rig(tmp_path)
 
 
 def canceled(rig: Rig) -> None:

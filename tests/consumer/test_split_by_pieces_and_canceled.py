@@ -1,7 +1,6 @@
 """Pieces that Mirakl took back and the OMS canceled, and what becomes of the rest: one settle for one event."""
 
 import json
-from pathlib import Path
 
 import pytest
 
@@ -11,11 +10,6 @@ from consumer.operations import orders as operations
 from statemachine.facts import DecisionKind
 from tests.consumer.in_oms_hands import decide, tell
 from tests.consumer.rig import Rig
-
-
-@pytest.fixture
-def rig(tmp_path: Path) -> Rig:
-    return Rig(tmp_path)
 
 
 def imported(rig: Rig, *orders: dict[str, int]) -> None:

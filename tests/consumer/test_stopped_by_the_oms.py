@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Callable
-from pathlib import Path
 
 import pytest
 
@@ -20,11 +19,6 @@ DAY = 24 * 3600
 NOW, DEADLINE = Urgency.NOW, Urgency.BY_DEADLINE
 L1, L2 = "1-A-1", "1-A-2"
 CANCELED, WITHDRAWN = "lines_canceled_after_import", "withdrawn_after_import"
-
-
-@pytest.fixture
-def rig(tmp_path: Path) -> Rig:
-    return Rig(tmp_path)
 
 
 def urgency(rig: Rig, reason: str) -> Urgency | None:

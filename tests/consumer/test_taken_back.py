@@ -1,7 +1,5 @@
 """Goods that the OMS still makes while the money went back or is awaited, or somebody else shipped."""
 
-from pathlib import Path
-
 import pytest
 
 from adapters.simulators.mirakl import changes
@@ -9,11 +7,6 @@ from adapters.simulators.orders import MARKETPLACES, Line, build_order
 from statemachine.facts import DecisionKind
 from tests.consumer.in_oms_hands import decide, tell
 from tests.consumer.rig import Rig
-
-
-@pytest.fixture
-def rig(tmp_path: Path) -> Rig:
-    return Rig(tmp_path)
 
 
 def go_on(rig: Rig) -> None:

@@ -1,18 +1,11 @@
 """Mirakl took a line back that the OMS has, and somebody else reported the order shipped, which marks every line."""
 
-from pathlib import Path
-
 import pytest
 
 from adapters.simulators.mirakl import changes
 from statemachine.facts import DecisionKind
 from tests.consumer.in_oms_hands import decide, details, tell
 from tests.consumer.rig import Rig
-
-
-@pytest.fixture
-def rig(tmp_path: Path) -> Rig:
-    return Rig(tmp_path)
 
 
 def shipped_in_the_portal(rig: Rig) -> None:

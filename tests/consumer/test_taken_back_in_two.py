@@ -1,7 +1,5 @@
 """Mirakl takes pieces of a line back one after the other, before the shipment and after the delivery."""
 
-from pathlib import Path
-
 import pytest
 
 from adapters.simulators.mirakl import changes
@@ -10,11 +8,6 @@ from tests.consumer.in_oms_hands import decide, details, tell
 from tests.consumer.rig import Rig
 
 LINE = "1-A-1"
-
-
-@pytest.fixture
-def rig(tmp_path: Path) -> Rig:
-    return Rig(tmp_path)
 
 
 def refund(rig: Rig, pieces: int = 1) -> None:

@@ -1,7 +1,6 @@
 """A value changes after the import, and back again before a person settles the change: the OMS may have either."""
 
 from collections.abc import Callable
-from pathlib import Path
 
 import pytest
 
@@ -14,11 +13,6 @@ from tests.consumer.rig import Rig
 
 LINE = "1-A-1"
 Change = Callable[[MiraklSimulator], None]
-
-
-@pytest.fixture
-def rig(tmp_path: Path) -> Rig:
-    return Rig(tmp_path)
 
 
 def street(name: str) -> Change:

@@ -1,7 +1,5 @@
 """`orders list --attention` comes from the store with the most urgent first, also beside orders of older code."""
 
-from pathlib import Path
-
 import pytest
 import sqlalchemy as sa
 
@@ -13,11 +11,6 @@ from consumer.urgencies import Urgencies
 from statemachine.urgency import Urgency
 from tests.consumer.in_oms_hands import tell
 from tests.consumer.rig import Rig
-
-
-@pytest.fixture
-def rig(tmp_path: Path) -> Rig:
-    return Rig(tmp_path)
 
 
 def sql(rig: Rig, statement: str) -> None:

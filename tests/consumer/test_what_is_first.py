@@ -1,9 +1,5 @@
 """Of several reasons of an order, what is done first is read first: in `explain`, `show` and `list`."""
 
-from pathlib import Path
-
-import pytest
-
 from adapters.simulators.mirakl import changes
 from consumer.operations import orders as operations
 from consumer.operations.listing import listed, summary
@@ -12,11 +8,6 @@ from tests.consumer.rig import Rig
 
 DAY = 24 * 3600
 FIRST = "First see to shipped_elsewhere: what is stopped in the OMS is not made. "
-
-
-@pytest.fixture
-def rig(tmp_path: Path) -> Rig:
-    return Rig(tmp_path)
 
 
 def read_first(rig: Rig) -> list[str]:

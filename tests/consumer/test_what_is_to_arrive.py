@@ -1,7 +1,6 @@
 """What a person reads of goods that have to come back, in a parcel that perhaps holds others that are to arrive."""
 
 from collections.abc import Callable
-from pathlib import Path
 
 import pytest
 
@@ -15,11 +14,6 @@ from tests.consumer.rig import Rig
 CANCELED, ELSEWHERE = "lines_canceled_after_import", "shipped_elsewhere"
 MUG = "MUG-11OZ-WHT"
 STOP = "Stop the parcel or arrange its return"
-
-
-@pytest.fixture
-def rig(tmp_path: Path) -> Rig:
-    return Rig(tmp_path)
 
 
 def reason(rig: Rig, name: str) -> AttentionReason:

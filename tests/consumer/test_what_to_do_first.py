@@ -1,9 +1,5 @@
 """A question says what a person has to do in the OMS first, and a cure names no remote that was not asked."""
 
-from pathlib import Path
-
-import pytest
-
 from adapters.simulators.faults import Fault
 from adapters.simulators.mirakl import changes
 from consumer.operations import orders as operations
@@ -17,11 +13,6 @@ from tests.consumer.rig import Rig
 LACKS_A_LINE = (
     '[{"id": 7, "ref": "7", "external_ref": "1-A", "items": [{"id": 1, "external_ref": "1-A-1", "quantity": 1}]}]'
 )
-
-
-@pytest.fixture
-def rig(tmp_path: Path) -> Rig:
-    return Rig(tmp_path)
 
 
 def asked(rig: Rig, kind: DecisionKind, *only: str) -> str:

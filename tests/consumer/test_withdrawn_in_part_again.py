@@ -1,20 +1,12 @@
 """A part of a line is withdrawn after a person settled another withdrawal: told in the right direction."""
 
-from pathlib import Path
 from typing import Any
-
-import pytest
 
 from adapters.simulators.mirakl import changes
 from consumer.operations import orders as operations
 from statemachine.facts import DecisionKind
 from tests.consumer.in_oms_hands import decide, tell
 from tests.consumer.rig import Rig
-
-
-@pytest.fixture
-def rig(tmp_path: Path) -> Rig:
-    return Rig(tmp_path)
 
 
 def show(rig: Rig, **fields: Any) -> None:

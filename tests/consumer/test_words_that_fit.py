@@ -17,11 +17,6 @@ from tests.consumer.rig import Rig
 DAY = 24 * 3600
 
 
-@pytest.fixture
-def rig(tmp_path: Path) -> Rig:
-    return Rig(tmp_path)
-
-
 def explained(rig: Rig) -> Explanation:
     return operations.explanation(rig.store, rig.row(), rig.policies["alpha"], rig.clock.now())
 

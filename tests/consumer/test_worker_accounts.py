@@ -15,11 +15,6 @@ pytestmark = pytest.mark.usefixtures("lines")
 
 
 @pytest.fixture
-def rig(tmp_path: Path) -> Rig:
-    return Rig(tmp_path)
-
-
-@pytest.fixture
 def two(tmp_path: Path) -> Rig:
     return Rig(tmp_path, shops=("alpha", "beta"))
 

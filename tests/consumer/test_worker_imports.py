@@ -14,11 +14,6 @@ from tests.consumer.rig import ALPHA_MIRAKL, ALPHA_OMS, Rig
 pytestmark = pytest.mark.usefixtures("lines")
 
 
-@pytest.fixture
-def rig(tmp_path: Path) -> Rig:
-    return Rig(tmp_path)
-
-
 def test_rule_20_payload_and_attempt_are_stored_before_the_first_post(rig: Rig) -> None:
     rig.add("1-A", state="SHIPPING")
     rig.poll()

@@ -15,11 +15,6 @@ from tests.consumer.rig import GRACE, Rig, mandatory
 pytestmark = pytest.mark.usefixtures("lines")
 
 
-@pytest.fixture
-def rig(tmp_path: Path) -> Rig:
-    return Rig(tmp_path)
-
-
 def dispatched(rig: Rig, number: str, order_id: str = "1-A", **more: object) -> None:
     rig.oms.dispatch(order_id, tracking=number, carrier="DPD UK" if number else "", **more)  # type: ignore[arg-type]
     rig.consume()

@@ -30,12 +30,6 @@ from statemachine.troubles import NO_MESSAGE
 from tests.consumer.operations.desk import Desk
 from tests.statemachine.lives import LINES, answered, at, event, parcel, read, sent, snapshot_event
 
-
-@pytest.fixture
-def desk(tmp_path: Path) -> Desk:
-    return Desk(tmp_path)
-
-
 CAUSES: list[tuple[str, Policy, Callable[[Desk], object], str]] = [
     (
         "unknown SKU",

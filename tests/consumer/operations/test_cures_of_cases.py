@@ -19,11 +19,6 @@ from tests.statemachine.lives import LINES, answered, at, event
 NO_QUANTITY = (replace(LINES[0], quantity=None), LINES[1])
 
 
-@pytest.fixture
-def desk(tmp_path: Path) -> Desk:
-    return Desk(tmp_path)
-
-
 def reason_of(desk: Desk, reason: Reason) -> AttentionReason:
     return next(one for one in desk.explain().attention if one.reason == reason)
 

@@ -1,9 +1,5 @@
 """What to do about a shipment that is due depends on where the order is."""
 
-from pathlib import Path
-
-import pytest
-
 from consumer.operations.causes import AttentionReason
 from statemachine.commands import CommandKind
 from statemachine.events import Trigger
@@ -15,11 +11,6 @@ from tests.statemachine.lives import answered, at, clock, event, settled, spoke
 
 DAY = 86_400
 ASK_THE_OMS = "Ask the OMS when the order leaves"
-
-
-@pytest.fixture
-def desk(tmp_path: Path) -> Desk:
-    return Desk(tmp_path)
 
 
 def due(desk: Desk) -> AttentionReason:

@@ -43,11 +43,6 @@ class RefusingLog:
         raise TooLarge(0)
 
 
-@pytest.fixture
-def rig(tmp_path: Path) -> Rig:
-    return Rig(tmp_path)
-
-
 def add(rig: Rig, source: str, value: bytes | None, key: bytes | None = None, *headers: tuple[str, bytes]) -> int:
     """Returns the id of the new dead letter."""
     rig.orders.store_dead_letters([DeadLetter(source, "place", "not_json", "", str(value), key, value, headers)])

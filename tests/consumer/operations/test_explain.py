@@ -42,11 +42,6 @@ NOON = 12 * 3600.0  # the still clock, in the seconds of tests.statemachine.live
 DOCS = Path(__file__).resolve().parents[3] / "docs"
 
 
-@pytest.fixture
-def desk(tmp_path: Path) -> Desk:
-    return Desk(tmp_path)
-
-
 def decided(kind: DecisionKind) -> Event:
     """A decision by ana, at noon."""
     decision = Decision(StillClock().now(), kind, "ana", "checked")

@@ -3,10 +3,8 @@
 import itertools
 import re
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
-import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -72,11 +70,6 @@ DECISIONS = (
     event(Trigger.OMS_EVENT, "canceled", Facts(parts=(Part(1),), cancellations=(Cancellation(1),))),
 )
 ENDS = ("rejected", "given up", "failing", "")
-
-
-@pytest.fixture
-def desk(tmp_path: Path) -> Desk:
-    return Desk(tmp_path)
 
 
 def apply(desk: Desk, order_id: str, *events: Event) -> OrderRow:

@@ -25,11 +25,6 @@ from tests.consumer.operations.desk import Desk
 from tests.statemachine.lives import LINES, answered, event, parcel, sent, spoke
 
 
-@pytest.fixture
-def desk(tmp_path: Path) -> Desk:
-    return Desk(tmp_path)
-
-
 def do(
     desk: Desk,
     kind: DecisionKind,

@@ -1,7 +1,5 @@
 """A retry that would change nothing is not possible."""
 
-from pathlib import Path
-
 import pytest
 
 from adapters.errors import Rejected
@@ -10,11 +8,6 @@ from consumer.operations.errors import NotPossible
 from consumer.operations.orders import Act, decide
 from statemachine.facts import DecisionKind
 from tests.consumer.operations.desk import Desk
-
-
-@pytest.fixture
-def desk(tmp_path: Path) -> Desk:
-    return Desk(tmp_path)
 
 
 def do(desk: Desk, kind: DecisionKind) -> OrderRow:

@@ -18,11 +18,6 @@ from tests.consumer.operations.desk import Desk
 from tests.support import Meanwhile, OpenStore, StillClock
 
 
-@pytest.fixture
-def desk(tmp_path: Path) -> Desk:
-    return Desk(tmp_path)
-
-
 class Switches(NamedTuple):
     effects: bool
     paused: tuple[str, ...] = ()

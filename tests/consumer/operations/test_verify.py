@@ -1,9 +1,6 @@
 """An order is compared with its journal and with what this version decides."""
 
 from dataclasses import replace
-from pathlib import Path
-
-import pytest
 
 from consumer.operations.verify import differences, redecided
 from statemachine.commands import CommandKind, Policy
@@ -13,11 +10,6 @@ from tests.consumer.operations.desk import Desk
 from tests.statemachine.lives import answered
 
 NOON = 12 * 3600.0  # the still clock, in the seconds of tests.statemachine.lives
-
-
-@pytest.fixture
-def desk(tmp_path: Path) -> Desk:
-    return Desk(tmp_path)
 
 
 def test_an_order_that_differs_from_its_journal_is_found(desk: Desk) -> None:
