@@ -4,13 +4,17 @@ httpcore's own pool looks at every connection for every call, and asks the opera
 still open. With 64 of them a call took twice the CPU time.
 """
 
+import ssl
 import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import httpcore
 import httpx
+
+from adapters.remotes.deadline import backend
 
 #: A connection that rests this long is closed.
 REST_SECONDS = 30.0
@@ -63,6 +67,73 @@ class Connections(httpx.BaseTransport):
             closing, self._resting = self._resting, deque()
         for _, one in closing:
             one.close()
+
+
+class OneConnection(httpx.BaseTransport):
+    """One connection to the host of its requests, opened again when it is closed. One call at a time may use it.
+
+    httpx.HTTPTransport has a pool, also for a single connection, and asks the operating system twice for each call
+    whether the remote has closed it.
+    """
+
+    def __init__(self, tls: ssl.SSLContext) -> None:
+        self._tls = tls
+        self._connection: httpcore.HTTPConnection | None = None
+
+    def handle_request(self, request: httpx.Request) -> httpx.Response:
+        """Send a request. Raises httpx.TransportError."""
+        scheme, host, port = request.url.raw_scheme, request.url.raw_host, request.url.port
+        url = httpcore.URL(scheme=scheme, host=host, port=port, target=request.url.raw_path)
+        connection = self._open(url.origin)
+        content: Any = request.stream
+        try:
+            found = connection.handle_request(
+                httpcore.Request(
+                    request.method, url, headers=request.headers.raw, content=content, extensions=request.extensions
+                )
+            )
+        except Exception as error:
+            raise _as_httpx(error) from error
+        return httpx.Response(
+            found.status, headers=found.headers, stream=_Body(found.stream), extensions=found.extensions
+        )
+
+    def _open(self, origin: httpcore.Origin) -> httpcore.HTTPConnection:
+        known = self._connection
+        if known is not None and known.is_available() and not known.has_expired():
+            return known
+        self.close()
+        self._connection = httpcore.HTTPConnection(
+            origin, ssl_context=self._tls, keepalive_expiry=REST_SECONDS, network_backend=backend()
+        )
+        return self._connection
+
+    def close(self) -> None:
+        if self._connection is not None:
+            self._connection.close()
+
+
+class _Body(httpx.SyncByteStream):
+    """The body of an answer, as httpcore reads it."""
+
+    def __init__(self, stream: Any) -> None:
+        self._httpcore_stream = stream
+
+    def __iter__(self) -> Iterator[bytes]:
+        try:
+            yield from self._httpcore_stream
+        except Exception as error:
+            raise _as_httpx(error) from error
+
+    def close(self) -> None:
+        self._httpcore_stream.close()
+
+
+def _as_httpx(error: Exception) -> Exception:
+    """The error of httpx that has the same name as this one of httpcore. Any other error is returned as it is."""
+    is_of_httpcore = type(error).__module__.partition(".")[0] == "httpcore"
+    kind = getattr(httpx, type(error).__name__, None) if is_of_httpcore else None
+    return kind(str(error)) if kind else error
 
 
 class _Held(httpx.SyncByteStream):

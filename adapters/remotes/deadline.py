@@ -6,6 +6,7 @@ same holds for the look-up of the host's name, and for its addresses: Python tri
 whole limit.
 """
 
+import socket
 import ssl
 import threading
 import time
@@ -34,6 +35,11 @@ def deadline(ends_at: float) -> Iterator[None]:
         yield
     finally:
         _DEADLINE.ends_at = float("inf")
+
+
+def backend() -> httpcore.NetworkBackend:
+    """Return what opens connections that keep the deadlines."""
+    return _Backend(httpcore.SyncBackend())
 
 
 def keep_deadlines(transport: httpx.HTTPTransport) -> None:
@@ -68,7 +74,7 @@ class _Backend(httpcore.NetworkBackend):
         for address in addresses(host, port, _left(timeout, httpcore.ConnectTimeout)):
             left = _left(timeout, httpcore.ConnectTimeout)
             try:
-                return _Stream(self._backend.connect_tcp(address, port, left, local_address, socket_options))
+                return _OfSocket(self._backend.connect_tcp(address, port, left, local_address, socket_options))
             except (httpcore.ConnectError, httpcore.ConnectTimeout) as error:
                 failed = error
         raise failed
@@ -100,3 +106,47 @@ class _Stream(httpcore.NetworkStream):
 
     def get_extra_info(self, info: str) -> Any:
         return self._stream.get_extra_info(info)
+
+
+class _OfSocket(_Stream):
+    """The same for the stream of a socket, plain or with TLS.
+
+    httpcore's stream sets the limit of the socket before each piece. That is a call of the operating system, in which
+    another thread takes the interpreter: with 128 threads each such call costs more than all that it does. So a limit
+    that the socket has already is not set again.
+    """
+
+    def __init__(self, stream: httpcore.NetworkStream) -> None:
+        super().__init__(stream)
+        self._socket: socket.socket = stream.get_extra_info("socket")
+
+    def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
+        try:
+            self._wait_at_most(_left(timeout, httpcore.ReadTimeout))
+            return self._socket.recv(max_bytes)
+        except TimeoutError as error:
+            raise httpcore.ReadTimeout(error) from error
+        except OSError as error:
+            raise httpcore.ReadError(error) from error
+
+    def write(self, buffer: bytes, timeout: float | None = None) -> None:
+        left = memoryview(buffer)
+        try:
+            while left:
+                self._wait_at_most(_left(timeout, httpcore.WriteTimeout))
+                left = left[self._socket.send(left) :]
+        except TimeoutError as error:
+            raise httpcore.WriteTimeout(error) from error
+        except OSError as error:
+            raise httpcore.WriteError(error) from error
+
+    def _wait_at_most(self, seconds: float | None) -> None:
+        if self._socket.gettimeout() != seconds:
+            self._socket.settimeout(seconds)
+
+    def start_tls(
+        self, ssl_context: ssl.SSLContext, server_hostname: str | None = None, timeout: float | None = None
+    ) -> httpcore.NetworkStream:
+        secured = self._stream.start_tls(ssl_context, server_hostname, _left(timeout, httpcore.ConnectTimeout))
+        # TLS within the TLS of a proxy is no socket.
+        return _Stream(secured) if isinstance(self._socket, ssl.SSLSocket) else _OfSocket(secured)

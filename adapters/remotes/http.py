@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from enum import StrEnum
+from functools import partial
 from pathlib import Path
 from time import perf_counter
 from typing import Any, Final, NoReturn, TypeVar, cast
@@ -20,8 +21,9 @@ import httpx
 
 from adapters.errors import AccountFault, Cause, OutcomeUnknown, Rejected, RemoteError, Retryable
 from adapters.ports import OnCall
-from adapters.remotes.connections import REST_SECONDS, Connections, close_whole
+from adapters.remotes.connections import REST_SECONDS, Connections, OneConnection, close_whole
 from adapters.remotes.deadline import deadline, keep_deadlines
+from adapters.remotes.requests import Requests
 
 T = TypeVar("T")
 #: Carries the requests of a client. A client without one uses the network.
@@ -174,15 +176,8 @@ def _limits(connections: int) -> httpx.Limits:
     )
 
 
-def _connect_by(network: Network) -> Callable[[], httpx.HTTPTransport]:
-    tls = network.tls or httpx.create_ssl_context(trust_env=False)
-
-    def connect() -> httpx.HTTPTransport:
-        made = httpx.HTTPTransport(verify=tls, trust_env=False, limits=_limits(1))
-        keep_deadlines(made)
-        return made
-
-    return connect
+def _connect_by(network: Network) -> Callable[[], OneConnection]:
+    return partial(OneConnection, network.tls or httpx.create_ssl_context(trust_env=False))
 
 
 class Remote:
@@ -224,9 +219,7 @@ class Remote:
         for one in (self._client._transport, *self._client._mounts.values()):
             if isinstance(one, httpx.HTTPTransport):
                 keep_deadlines(one)
-        self._address = str(self._client.base_url).rstrip("/")
-        self._headers = {name.title(): value for name, value in self._client.headers.items()}
-        self._extensions = {"timeout": self._client.timeout.as_dict()}
+        self._requests = Requests(self._client)
 
     def call(
         self,
@@ -249,7 +242,7 @@ class Remote:
         retry_after = 0.0
         started = perf_counter()
         try:
-            headers = self._headers | _headers(operation, authorization, content)
+            headers = _headers(operation, authorization, content)
             if sink is not None:
                 headers |= {"Accept": "*/*", "Accept-Encoding": "identity"}  # nothing is decompressed into a huge piece
             request = self._request(operation, method, path, params=params, headers=headers, content=content)
@@ -263,12 +256,9 @@ class Remote:
             self._on_call(self._system, operation, outcome, perf_counter() - started, retry_after_seconds=retry_after)
 
     def _request(self, operation: str, method: str, path: str, **options: Any) -> httpx.Request:
-        """Build a request. Raises Rejected if its URL cannot be built, because the same request would fail again.
-
-        httpx.Client.build_request makes the same one, and parses the URL three times for it.
-        """
+        """Build a request. Raises Rejected if its URL cannot be built, because the same request would fail again."""
         try:
-            return httpx.Request(method, self._address + path, **options, extensions=self._extensions)
+            return self._requests.build(method, path, **options)
         except (httpx.InvalidURL, UnicodeError) as error:
             raise Rejected(operation, CallOutcome.OTHER_4XX, words=type(error).__name__) from None
 

@@ -1,12 +1,18 @@
 """The connections of a client: one call at a time on each, the last used first, none lost."""
 
+import socket
+import ssl
 from collections.abc import Iterator
+from inspect import getmembers, isclass
 
+import httpcore
 import httpx
 import pytest
 
 from adapters.remotes import connections
-from adapters.remotes.connections import Connections
+from adapters.remotes.connections import Connections, OneConnection
+from adapters.remotes.deadline import backend
+from tests.support import LONG
 
 
 class Line(httpx.BaseTransport):
@@ -95,3 +101,39 @@ def test_the_last_used_goes_first_and_one_that_rests_too_long_is_closed(
     two.handle_request(request()).close()
     assert [line.calls for line in lines] == [2, 1]
     assert lines[1].is_closed
+
+
+def test_each_error_of_httpcore_has_its_namesake_in_httpx() -> None:
+    """So a failed call is judged by the same classes as with httpx's own transport."""
+    errors = {name for name, one in getmembers(httpcore, isclass) if issubclass(one, Exception)}
+    assert all(issubclass(getattr(httpx, name), httpx.TransportError) for name in errors - {"ConnectionNotAvailable"})
+
+
+def test_a_connection_that_cannot_be_opened_is_an_error_of_httpx() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        address = f"http://127.0.0.1:{free.getsockname()[1]}"
+    one = OneConnection(ssl.create_default_context())
+    for _ in range(2):
+        with pytest.raises(httpx.ConnectError):
+            one.handle_request(httpx.Request("GET", address, extensions={"timeout": {"connect": LONG}}))
+    one.close()
+
+
+def test_each_wait_of_a_connection_has_the_limit_of_its_own_call() -> None:
+    """The limit of a socket is set only when another one is asked for."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        host, port = server.getsockname()
+        stream = backend().connect_tcp(host, port, LONG)
+        client, _ = server.accept()
+        with client:
+            stream.write(b"a", LONG)
+            for _ in range(2):
+                with pytest.raises(httpcore.ReadTimeout):
+                    stream.read(1, 0.01)
+                client.sendall(b"b")
+                assert stream.read(1, LONG) == b"b"
+                with pytest.raises(httpcore.WriteTimeout):
+                    stream.write(bytes(64_000_000), 0.01)  # nobody reads it
+        stream.close()
+        with pytest.raises(httpcore.ReadError):
+            stream.read(1, LONG)

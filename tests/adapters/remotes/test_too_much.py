@@ -18,6 +18,7 @@ class Talker:
 
     def __init__(self, stack: ExitStack, answers: list[bytes]) -> None:
         self.connections = 0
+        self._closed = threading.Semaphore(0)
         self._answers = answers
         self._stack = stack
         listening = stack.enter_context(socket.create_server(("127.0.0.1", 0)))
@@ -42,6 +43,11 @@ class Talker:
             for answer in self._answers:
                 if client.recv(65536):
                     client.sendall(answer)
+        self._closed.release()
+
+    def wait_until_closed(self, count: int) -> None:
+        """Wait until this server has closed one more connection."""
+        assert self._closed.acquire(timeout=LONG), f"connection {count} is still open"
 
 
 @pytest.fixture
@@ -86,3 +92,14 @@ def test_an_answer_that_ends_where_it_should_keeps_its_connection(stack: ExitSta
     talker = Talker(stack, [FINE % 1, FINE % 2])
     assert answers(talker, 2) == [(200, b"1"), (200, b"2")]
     assert talker.connections == 1
+
+
+def test_a_connection_that_the_remote_closed_while_it_rested_is_opened_again(stack: ExitStack) -> None:
+    """A request on the closed one would fail, and nobody would know whether it was carried out."""
+    talker = Talker(stack, [FINE % 1])  # the server closes each connection after one answer
+    remote = Remote("mirakl", talker.url, lambda *_, **__: None, LONG, None)
+    stack.callback(remote.close)
+    for number in range(1, 4):
+        read = remote.call("OR24", "PUT", "/x", lambda reply: reply.body, authorization="key")
+        assert (read, talker.connections) == (b"1", number)
+        talker.wait_until_closed(number)
