@@ -3,7 +3,7 @@
 A claim is an event like any other: it adds the fact that the call was attempted (docs/rules.md 20).
 """
 
-import uuid
+import os
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -146,7 +146,8 @@ class Claims:
             rows = lane_rows.take(tx, asked, paused, now)
             orders = order_rows.lock_by_keys(tx, {row.order_key for row in rows}) if rows else {}
             locked += orders.values()
-            wanted = [self._wanted(row, orders[row.order_key]) for row in rows]
+            tokens = _tokens(len(rows))
+            wanted = [self._wanted(row, orders[row.order_key], token) for row, token in zip(rows, tokens, strict=True)]
             spent = self._spent(tx, wanted, now)
             wanted = [one for one in wanted if not (one.is_needed and one.account in spent)]
             wanted = self._leased(tx, wanted, paused, now)
@@ -165,11 +166,11 @@ class Claims:
         short |= {lane for lane, number in asked.items() if taken[lane] < number}
         return claims
 
-    def _wanted(self, row: CommandRow, order: OrderRow) -> _Wanted:
+    def _wanted(self, row: CommandRow, order: OrderRow, token: str) -> _Wanted:
         policy = self._policies.get(order.shop, Policy())
         needed = next((command for command in plan_of(order, policy).due if command.key == row.key), None)
         row = replace(row, basis=needed.basis if needed else "")
-        return _Wanted(row, order, uuid.uuid4().hex, needed is not None)
+        return _Wanted(row, order, token, needed is not None)
 
     def _spent(self, tx: Transaction, wanted: Sequence[_Wanted], now: datetime) -> dict[AccountKey, datetime]:
         """Return the accounts whose budget is spent, and until when."""
@@ -221,6 +222,13 @@ class Claims:
             Claim(one.command, one.token, after[key := one.order.key], by_order.get(key), refs.get(key, ""))
             for one in needed
         ]
+
+
+def _tokens(count: int) -> list[str]:
+    """So many tokens of leases, each of 16 random bytes. They are asked for at once: during each call of the operating
+    system another thread takes the interpreter."""
+    drawn = os.urandom(16 * count)
+    return [drawn[16 * number : 16 * (number + 1)].hex() for number in range(count)]
 
 
 def _earlier_refs(tx: Transaction, needed: Sequence[_Wanted]) -> dict[int, str]:

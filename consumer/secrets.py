@@ -5,9 +5,11 @@ text. The function is called for each use.
 """
 
 import errno
+import math
 import os
 import re
 import stat
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,6 +27,8 @@ Secrets = Callable[[], tuple[str, ...]]
 #: The fewest characters of a secret that signs callbacks. Anybody who has seen one callback can guess a shorter one.
 SHORTEST_CALLBACK_SECRET: Final = 16
 MAX_CALLBACK_SECRETS: Final = 2
+#: How often the file of a key is looked at, which each call to a remote needs: at most once in this time.
+LOOK_EVERY_SECONDS: Final = 1.0
 #: A longer file is not read: it holds no secret, and its text would take memory.
 LONGEST_FILE_BYTES: Final = 64 * 1024
 #: A secret with more characters is not refused, but `implausible` names it: it is probably two secrets in one line.
@@ -33,14 +37,17 @@ LONGEST_PLAUSIBLE_SECRET: Final = 100
 _UUID: Final = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
 
 
-def secret(key: str, path: Path) -> Secret:
+def secret(
+    key: str, path: Path, *, look_every_seconds: float = 0.0, monotonic: Callable[[], float] = time.monotonic
+) -> Secret:
     """Return a function that returns the secret in a file. `key`: the setting that names the file, for error texts.
+    `look_every_seconds`: how often the function looks at the most whether the file has changed.
 
     Raises ConfigError if the file is missing, empty, too long, not text, not a regular file, or contains more than one
     line. If the file is missing, empty or too long later, or no regular file, the returned function returns the last
     secret. If it then has more than one line, the function raises ConfigError.
     """
-    text = _watched(key, path)
+    text = _watched(key, path, look_every_seconds, monotonic)
 
     def read() -> str:
         value = text()
@@ -52,7 +59,9 @@ def secret(key: str, path: Path) -> Secret:
     return read
 
 
-def _watched(key: str, path: Path) -> Callable[[], str]:
+def _watched(
+    key: str, path: Path, look_every_seconds: float = 0.0, monotonic: Callable[[], float] = time.monotonic
+) -> Callable[[], str]:
     """Return a function that returns the text of a file, read again when the file changes.
 
     While the file is missing or unusable, it returns the last text, and logs one line: nobody would see before the next
@@ -61,9 +70,14 @@ def _watched(key: str, path: Path) -> Callable[[], str]:
     version: tuple[int, ...] = ()
     value = ""
     is_empty = is_logged = False
+    looks_at = -math.inf  # on the monotonic clock
 
     def read() -> str:
-        nonlocal version, value, is_empty, is_logged
+        nonlocal version, value, is_empty, is_logged, looks_at
+        now_at = monotonic()
+        if value and now_at < looks_at:
+            return value
+        looks_at = now_at + look_every_seconds
         fault = ""
         try:
             found = path.stat()
@@ -190,8 +204,8 @@ def shop_secrets(name: str, shop: ShopTable) -> ShopSecrets:
     """Return the secrets of a shop. Raises ConfigError if one of the files is missing or unusable."""
     callback = shop.oms.callback_secret_file
     return ShopSecrets(
-        secret(f"shops.{name}.api_key_file", shop.api_key_file),
-        secret(f"shops.{name}.oms.api_key_file", shop.oms.api_key_file),
+        secret(f"shops.{name}.api_key_file", shop.api_key_file, look_every_seconds=LOOK_EVERY_SECONDS),
+        secret(f"shops.{name}.oms.api_key_file", shop.oms.api_key_file, look_every_seconds=LOOK_EVERY_SECONDS),
         callback_secrets(f"shops.{name}.oms.callback_secret_file", callback) if callback else None,
     )
 

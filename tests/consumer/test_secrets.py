@@ -38,6 +38,16 @@ def test_a_changed_file_is_read_again(tmp_path: Path) -> None:
     assert read() == "new"
 
 
+def test_a_key_that_every_call_needs_is_looked_at_once_a_second(tmp_path: Path) -> None:
+    path, now = tmp_path / "key", [5.0]
+    path.write_text("old\n", encoding="utf-8")
+    read = secret("key", path, look_every_seconds=1.0, monotonic=lambda: now[0])
+    rotate(path, "new\n")
+    assert read() == "old"
+    now[0] += 1.0
+    assert read() == "new"
+
+
 def test_the_old_secret_holds_while_its_file_is_empty_or_missing_and_one_line_says_so(tmp_path: Path) -> None:
     path = tmp_path / "key"
     path.write_text("s3cr3t-1\n", encoding="utf-8")
