@@ -44,7 +44,7 @@ from statemachine.readings import (
 from statemachine.reads_kept import NotShown
 from statemachine.reason_of_order import Attention
 from statemachine.reasons import Reason
-from statemachine.settled import is_settled_as_added, is_taken_out, taken_out
+from statemachine.settled import is_settled_as_added, is_taken_out, settle_of_line, settles_part, taken_out
 from statemachine.stops import SHIPPED_LINE, TAKEN_BACK, stood_at_shipment
 
 #: Before the canceled lines that are not to be sent, in the detail of the reason.
@@ -66,7 +66,7 @@ def reasons_of_cancellations(facts: Facts) -> Iterator[Attention]:
     (`is_asked_as_canceled`).
     """
     for one in cancellations_counted(facts):
-        if _was_taken_back_before(facts, one):
+        if _was_taken_back_before(facts, one) or _is_left_to_added(facts, one):
             continue
         what = Attention(Reason.OMS_CANCELED, _named(one))
         owed, not_owed = _canceled_lines(facts, one)
@@ -162,6 +162,26 @@ def lines_canceled_in(one: Attention, facts: Facts) -> list[Line]:
     oms_id = "".join(entries(one.detail.partition(NOT_OWED)[0])[:1]).partition(" ")[0]
     ids = ids or (parts_in_oms(facts).get(int(oms_id), set()) if oms_id.isdecimal() else set())
     return [line for line in facts.lines if line.id in ids or not ids]
+
+
+def lines_asked_about(one: Attention, facts: Facts) -> set[str]:
+    """The ids of the lines about which a reason `oms_canceled` asks what becomes of them: without those of its lines
+    that are not to be sent."""
+    not_owed = {read(line) for line in entries(one.detail.partition(NOT_OWED)[2])}
+    return {line.id for line in lines_canceled_in(one, facts)} - not_owed
+
+
+def asked_as_owed_again(facts: Facts) -> set[str]:
+    """The ids of lines about which `oms_canceled` asks, or which a person settled since the newest read in which Mirakl
+    had taken them back, all or a part."""
+    found = set[str]().union(*(lines_asked_about(one, facts) for one in reasons_of_cancellations(facts)))
+    for one in cancellations_counted(facts):
+        settles = _settles_of(facts, one)
+        for line in _named_lines(facts, one) - found if settles else ():
+            ended = _last_in_part(facts, {line})
+            if ended and any(Begun(ended).is_known_to(settle) for settle in settles):
+                found.add(line)
+    return found
 
 
 def left_all_the_same(one: Attention, facts: Facts) -> bool:
@@ -311,7 +331,7 @@ def _is_one_of_several(facts: Facts, one: Cancellation, line_id: str) -> bool:
 
 
 def _is_taken_back_before(facts: Facts, line: Line, told_at: datetime) -> bool:
-    settle = taken_out(facts, line.id)
+    settle = None if line.is_owed else taken_out(facts, line.id)  # else it is to be sent again
     if settle is not None and not Begun(told_at=told_at).is_known_to(settle):
         return True
     if _came_back_later(facts, line, told_at):
@@ -363,6 +383,25 @@ def _is_asked_as_added(facts: Facts, line: Line, one: Cancellation) -> bool:
     """Whether lines_added_after_import asks or asked since this cancellation about a line that only our OR24 marked
     shipped, because a person had settled that none of it is sent."""
     return not line.is_owed and (is_taken_out(facts, line.id) or is_settled_as_added(facts, line.id, one.told_at))
+
+
+def _is_left_to_added(facts: Facts, one: Cancellation) -> bool:
+    """Whether lines_added_after_import asks or asked about each line of this cancellation: only our OR24 marked it
+    shipped, and a person had settled that it, or a part of it, is not sent."""
+    named, of_pieces = _named_lines(facts, one), {line for line, _ in one.items}
+    mine = [line for line in facts.lines if line.id in named and (line.id in of_pieces or not has_left(facts, line))]
+    return bool(mine) and all(
+        is_to_be_sent(facts, line)
+        and not in_parcels(facts, line)
+        and (_is_asked_as_added(facts, line, one) or (not line.is_owed and _is_settled_in_part(facts, line)))
+        for line in mine
+    )
+
+
+def _is_settled_in_part(facts: Facts, line: Line) -> bool:
+    """Whether the newest settle of the line says that Mirakl took back a part of it."""
+    settle = settle_of_line(facts, EPOCH, line.id)
+    return settle is not None and settles_part(settle, line.id)
 
 
 def _is_of_others(facts: Facts, line: Line) -> bool:

@@ -1,11 +1,16 @@
 """What Mirakl changed of an order that the OMS has or may have, compared with what the OMS got."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Final
 
 from statemachine.before_shipment import PIECES, compared, oldest_shipped
-from statemachine.canceled_by_oms import is_asked_as_canceled
+from statemachine.canceled_by_oms import (
+    asked_as_owed_again,
+    is_asked_as_canceled,
+    lines_asked_about,
+    reasons_of_cancellations,
+)
 from statemachine.canceled_pieces import pieces_taken_back
 from statemachine.commands import CommandKind, Policy
 from statemachine.facts import (
@@ -58,7 +63,7 @@ from statemachine.settled import (
     settles_part,
     taken_out,
 )
-from statemachine.states import State
+from statemachine.states import State, state_of
 from statemachine.stops import (
     SHIPPED_LINE,
     came_back,
@@ -67,12 +72,13 @@ from statemachine.stops import (
     let_go_again,
     line_stopped_at,
     stood_at_shipment,
+    was_taken_back,
 )
 
 
 def changes_by_mirakl(facts: Facts, policy: Policy, snapshot: Snapshot, state: State) -> Iterator[Attention]:
     """What Mirakl changed of an order that the OMS has or may have."""
-    fewer, more = _changed_lines(facts, snapshot, state)
+    fewer, more, again = _changed_lines(facts, snapshot, state)
     if fewer and not all_taken_back(facts, snapshot):  # withdrawn_after_import says it of the whole order
         yield Attention(Reason.LINES_CANCELED_AFTER_IMPORT, ",".join(fewer.values()))
     if more:
@@ -80,12 +86,37 @@ def changes_by_mirakl(facts: Facts, policy: Policy, snapshot: Snapshot, state: S
     if may_be_in_oms(facts) and (shown := compared(facts)) is not None:
         yield from _changed_after_import(facts, policy, shown)
     if state in (State.SHIPPING, State.IMPORTED):
-        yield from let_go_again(facts, policy, snapshot, fewer, more)
+        canceled = asked_as_owed_again(facts) if facts.cancellations else set()  # oms_canceled says what to do
+        yield from let_go_again(facts, policy, snapshot, {*fewer, *canceled}, {*more, *again})
 
 
-def _changed_lines(facts: Facts, snapshot: Snapshot, state: State) -> tuple[dict[str, str], dict[str, str]]:
-    """Name the lines of which Mirakl withdrew something since the import, and those of which it shows more to send.
-    Both are by the line's id.
+def said_by_settle(facts: Facts, one: Attention) -> tuple[str, ...]:
+    """What a settle of this reason names: its token. A settle of `oms_canceled` also names, as
+    lines_added_after_import would, the lines that are to be sent again: so later reads are compared with these.
+    """
+    if one.reason is not Reason.OMS_CANCELED or facts.snapshot is None:
+        return (one.token,)
+    again = _changed_lines(facts, facts.snapshot, state_of(facts))[2]
+    names = [name for line, name in again.items() if line in lines_asked_about(one, facts)]
+    return (one.token, *([Attention(Reason.LINES_ADDED_AFTER_IMPORT, ",".join(names)).token] if names else []))
+
+
+def owed_again(facts: Facts, one: Attention) -> list[Line]:
+    """The lines of a reason `oms_canceled` that Mirakl took back since the import, all or a part, and that it shows to
+    be sent again."""
+    if facts.snapshot is None:
+        return []
+    again, asked = _changed_lines(facts, facts.snapshot, state_of(facts))[2], lines_asked_about(one, facts)
+    mine = [line for line in facts.owed_lines if line.id in asked and line.withdrawn is not Withdrawn.PART]
+    return [line for line in mine if line.id in again or was_taken_back(facts, line)]
+
+
+_Named = dict[str, str]
+
+
+def _changed_lines(facts: Facts, snapshot: Snapshot, state: State) -> tuple[_Named, _Named, _Named]:
+    """Name the lines of which Mirakl withdrew something since the import, those of which it shows more to send, and
+    those of which it does and `oms_canceled` asks (`_asked_as_canceled`). Each is by the line's id.
 
     A line counts in the first list if the OMS has or may have it, and (1) all of it is withdrawn, or the newest read
     leaves it out, or (2) a part is withdrawn that was not known before, or (3) Mirakl shows fewer pieces, or (4) all of
@@ -107,9 +138,9 @@ def _changed_lines(facts: Facts, snapshot: Snapshot, state: State) -> tuple[dict
     Mirakl had taken it back: its parcel has to be stopped. A line that the OMS still has counts, if somebody else
     reported the whole order shipped.
     """
-    fewer, more, in_oms = dict[str, str](), dict[str, str](), pieces_in_oms(facts, snapshot)
+    fewer, more, again, in_oms = _Named(), _Named(), _Named(), pieces_in_oms(facts, snapshot)
     if not in_oms:  # of orders that are not imported yet; this saves time
-        return fewer, more
+        return fewer, more, again
     for shown in (*snapshot.lines, *lines_left_out(facts)):
         befores = [*in_oms.get(shown.id, ())]
         befores += _shown_between(facts, shown, befores)
@@ -140,7 +171,25 @@ def _changed_lines(facts: Facts, snapshot: Snapshot, state: State) -> tuple[dict
             now = pieces_now(snapshot, _unmarked(line))
             if grown := [one for one in befores if one.is_settled and one.number and now.is_more_than(one)]:
                 more[line.id] = named(line.id, now, grown[0])
-    return fewer, more
+    for line_id in _asked_as_canceled(facts, in_oms) if more else ():
+        if line_id in more:
+            again[line_id] = more.pop(line_id)
+    return fewer, more, again
+
+
+def _asked_as_canceled(facts: Facts, in_oms: Mapping[str, Sequence[Pieces]]) -> set[str]:
+    """The ids of lines that a person settled as taken out, all or a part, and that are to be sent again, if the OMS
+    canceled them too and `oms_canceled` asks about that. It is one event: have it made once.
+
+    Not if more is to be sent than the OMS got at first: that is another event.
+    """
+    asked = set[str]().union(*(lines_asked_about(one, facts) for one in reasons_of_cancellations(facts)))
+    return {
+        line.id
+        for line in facts.owed_lines
+        if line.id in asked and (pieces_of(facts, line) or 1) <= max(1, most_handed_over(facts, line.id))
+        if all(one.is_settled for one in in_oms.get(line.id, ()))
+    }
 
 
 def _shown_between(facts: Facts, line: Line, befores: Sequence[Pieces]) -> list[Pieces]:

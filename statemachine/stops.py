@@ -125,7 +125,7 @@ def let_go_again(
 ) -> Iterator[Attention]:
     """An order, or a line of it, that is to be sent and had to be stopped in the OMS since the OMS got it. What left
     since then shows that the OMS goes on. `fewer`, `more`: the ids of the lines that lines_canceled_after_import and
-    lines_added_after_import name.
+    lines_added_after_import name, or about which oms_canceled asks.
 
     A person cannot have stopped it before a read showed the stop. So what left before the newest such read began, but
     after Mirakl's date of the stop, does not show that the OMS goes on.
@@ -280,6 +280,11 @@ def line_stopped_at(facts: Facts, line: Line) -> datetime | None:
     """When a read since the import last showed the line taken back or in an incident, and the order not shipped.
     None: no read did."""
     return max(_stopped_since_import(facts, TAKEN_BACK + line.id, INCIDENT + line.id), default=None)
+
+
+def was_taken_back(facts: Facts, line: Line) -> bool:
+    """Whether a read since the import showed the line taken back, all or a part, and the order not shipped."""
+    return bool(_stopped_since_import(facts, TAKEN_BACK + line.id, _IN_PART + line.id))
 
 
 def _stopped_since_import(facts: Facts, *names: str) -> list[datetime]:

@@ -3,14 +3,15 @@
 from typing import Final
 
 from adapters.store.orders import OrderRow
-from consumer.operations.cases import is_marked_by_us, named
+from consumer.operations.cases import is_marked_by_us, named, pieces_in_words
 from consumer.operations.outside import money_awaited
 from statemachine.canceled_by_oms import canceled_and_to_be_sent, is_asked_as_owed
+from statemachine.changes_by_mirakl import owed_again
 from statemachine.commands import Policy
 from statemachine.facts import Facts
 from statemachine.in_oms import is_sent_by_others, is_shown_shipped, is_to_be_sent
 from statemachine.missing import not_found_since_read
-from statemachine.readings import is_canceled_by_oms
+from statemachine.readings import is_canceled_by_oms, pieces_of
 from statemachine.reason_of_order import Attention
 from statemachine.reasons import Reason
 from statemachine.urgency_of_order import is_canceled_as_a_whole, lines_named_in
@@ -73,6 +74,14 @@ _CURE_OF_ADDED_AND_CANCELED: Final = (
     "--reason WHY`."
 )
 
+#: What to do about lines that the OMS canceled, and that Mirakl had taken back and shows to be sent again.
+_CURE_OF_CANCELED_AND_OWED_AGAIN: Final = (
+    "Mirakl had taken back lines or pieces that the OMS canceled too, and shows them to be sent again: to be sent is "
+    "THESE. Ask the people of the OMS how many pieces they make now. If that is fewer, have only the difference made "
+    "again, or cancel or refund it in Mirakl's portal. Then `orders settle ORDER --reason WHY`; of what is made again, "
+    "when it has left."
+)
+
 #: What these cures say of lines that the OMS did not cancel, and that are left out if there are none.
 _OF_THE_REST: Final = "If somebody only stopped the rest there, let that go on. "
 
@@ -87,6 +96,7 @@ CURES_OF_STOPS: Final = (
     _CURE_OF_CANCELED_BETWEEN,
     _CURE_OF_CANCELED_BETWEEN_AND_ASKED,
     _CURE_OF_ADDED_AND_CANCELED,
+    _CURE_OF_CANCELED_AND_OWED_AGAIN,
 )
 
 
@@ -94,8 +104,8 @@ def cure_of_stop(one: Attention, order: OrderRow, policy: Policy | None) -> str:
     """What to do about a reason of an order that the OMS canceled or holds. Empty: its own cure says it."""
     of_others = policy is not None and is_sent_by_others(order.facts, policy)
     match one.reason:
-        case Reason.OMS_CANCELED if of_others:
-            return _CURE_OF_CANCELED_OF_OTHERS
+        case Reason.OMS_CANCELED:
+            return _CURE_OF_CANCELED_OF_OTHERS if of_others else _cure_of_owed_again(one, order.facts)
         case Reason.NOT_OURS_TO_SHIP if is_canceled_as_a_whole(order.facts):
             return _CURE_OF_OTHERS_AND_CANCELED
         case Reason.OMS_ON_HOLD:
@@ -107,6 +117,13 @@ def cure_of_stop(one: Attention, order: OrderRow, policy: Policy | None) -> str:
             is_asked = any(is_asked_as_owed(order.facts, line) for line in lines)
             return _CURE_OF_ADDED_AND_CANCELED if is_asked else ""
     return ""
+
+
+def _cure_of_owed_again(one: Attention, facts: Facts) -> str:
+    """What to do about lines that the OMS canceled, if Mirakl had taken them back and shows them to be sent again."""
+    again = [] if not_found_since_read(facts) else owed_again(facts, one)
+    these = ", ".join(f"{pieces_in_words(pieces_of(facts, line))} of {named(line)}" for line in again)
+    return _CURE_OF_CANCELED_AND_OWED_AGAIN.replace(_THESE, these) if again else ""
 
 
 def _cure_of_hold(facts: Facts, *, is_of_others: bool) -> str:

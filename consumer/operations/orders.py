@@ -23,6 +23,7 @@ from consumer.operations.explain import Explanation, explain
 from consumer.operations.instants import to_the_second
 from consumer.operations.questions import question
 from consumer.operations.unchanged import is_as_seen
+from statemachine.changes_by_mirakl import said_by_settle
 from statemachine.commands import CommandKey, CommandKind, CommandState, Policy
 from statemachine.ends import can_be_settled
 from statemachine.events import Event, Trigger
@@ -385,7 +386,8 @@ def _to_settle(order: OrderRow, only: Collection[str] = ()) -> tuple[str, ...]:
     names = list(dict.fromkeys(one.reason for one in found))
     if len(names) > 1 and not only:
         raise NotPossible(f"{_name(order)} has several reasons: say which, {' '.join(f'--only {n}' for n in names)}")
-    return tuple(one.token for one in found if not only or one.reason in only)
+    chosen = [one for one in found if not only or one.reason in only]
+    return tuple(dict.fromkeys(token for one in chosen for token in said_by_settle(order.facts, one)))
 
 
 def _other_ends(order: OrderRow) -> str:

@@ -139,10 +139,12 @@ def _said(settle: Decision, reason: str) -> str:
 
 
 def _added_and_not_sent(facts: Facts) -> list[str]:
-    """The lines of which a person settled that the OMS makes them, or more pieces of them, and that have not left."""
-    got = what_oms_got(facts)
+    """The lines of which a person settled that the OMS makes them, or more pieces of them, and that have not left.
+    Without those that it canceled and does not make again."""
+    got, canceled = what_oms_got(facts), canceled_and_to_be_sent(facts)
     since = got[0].at if got else EPOCH
-    return [one.id for one in facts.owed_lines if is_settled_as_added(facts, one.id, since) and not is_sent(facts, one)]
+    lines = [one for one in facts.owed_lines if one.id not in canceled and not is_sent(facts, one)]
+    return [one.id for one in lines if is_settled_as_added(facts, one.id, since)]
 
 
 def _settle(facts: Facts, reason: Reason) -> Decision | None:

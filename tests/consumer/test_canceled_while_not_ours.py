@@ -170,23 +170,6 @@ def test_a_line_with_an_incident_that_the_oms_canceled_is_not_said_to_be_there(r
     assert causes["line_incident"] == "1-A-2 (MUG-11OZ-WHT) is INCIDENT_OPEN, the OMS canceled it"
 
 
-def test_a_line_whose_refund_is_rejected_is_made_again_once(rig: Rig) -> None:
-    """It is asked for as canceled by the OMS and as added after the settle: both reasons are about the same piece."""
-    rig.imported(lines=2)
-    changes.refund(rig.mirakl["alpha"], "1-A", "1-A-2")
-    rig.poll(60)
-    tell(rig, 4, new_cancellations=LINE_CANCELED)
-    decide(rig, DecisionKind.SETTLE, "lines_canceled_after_import")
-    changes.set_line(rig.mirakl["alpha"], "1-A", "1-A-2", refunds=[])
-    rig.poll(60)
-    assert sorted(map(str, rig.attention())) == ["lines_added_after_import", "oms_canceled"]
-    once = "oms_canceled asks or asked about the same pieces: it is one event"
-    assert once in cure(rig, "lines_added_after_import")
-    decide(rig, DecisionKind.SETTLE, "oms_canceled")
-    tell(rig, 1, id=99)
-    assert once in cure(rig, "lines_added_after_import"), "the OMS makes it again already"
-
-
 def test_a_line_that_the_oms_did_not_cancel_is_to_be_made_too(rig: Rig) -> None:
     rig.imported(lines=2)
     changes.refund(rig.mirakl["alpha"], "1-A", "1-A-2")

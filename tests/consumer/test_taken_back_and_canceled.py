@@ -186,7 +186,7 @@ def test_pieces_of_which_mirakl_takes_the_refund_back_are_told_again(rig: Rig) -
     rig.clock.advance(60)
     changes.set_line(rig.mirakl["alpha"], "1-A", "1-A-1", refunds=[])
     rig.poll(60)
-    assert rig.attention() == ["lines_added_after_import", "oms_canceled"]
+    assert rig.attention() == ["oms_canceled"]
 
 
 def of_unknown_pieces(rig: Rig) -> None:

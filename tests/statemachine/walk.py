@@ -5,12 +5,13 @@ applied. The OMS sends any report at any time. Time passes, and a person takes a
 """
 
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
 from statemachine import facts as f
 from statemachine.attention import ALREADY_THERE
+from statemachine.changes_by_mirakl import said_by_settle
 from statemachine.commands import Command, CommandKey, CommandKind, Policy
 from statemachine.ends import can_be_settled
 from statemachine.events import Trigger
@@ -57,6 +58,12 @@ POLICIES = (
     Policy(acceptance="known-skus", known_skus=frozenset({"MUG"})),
     Policy(acceptance="known-skus", known_skus=frozenset({"MUG"}), unknown_skus="refuse"),
 )
+
+
+def _to_settle(facts: Facts, attention: Iterable[Attention]) -> tuple[str, ...]:
+    """What a settle of these reasons names."""
+    seen = [one for one in attention if can_be_settled(one)]
+    return tuple(dict.fromkeys(token for one in seen for token in said_by_settle(facts, one)))
 
 
 @dataclass
@@ -147,7 +154,7 @@ class Walk:
             self.apply(*self._mirakl())
 
         shows("INCIDENT_OPEN")
-        on, tokens = self.facts, tuple(one.token for one in self.plan.attention if can_be_settled(one))
+        on, tokens = self.facts, _to_settle(self.facts, self.plan.attention)
         if self.seed % 20:
             shows("SHIPPING")
             shows("INCIDENT_OPEN")
@@ -399,7 +406,7 @@ class Walk:
         on = self.facts
         if kind is DecisionKind.SETTLE and self.random.random() < 0.2:
             on, plan_then = self.random.choice(self.earlier)
-            subject = tuple(one.token for one in plan_then.attention if can_be_settled(one))
+            subject = _to_settle(on, plan_then.attention)
         return self._decided(kind, subject, on)
 
     def _decided(self, kind: DecisionKind, subject: tuple[str, ...], on: Facts) -> tuple[Trigger, str, Facts]:
@@ -437,9 +444,9 @@ class Walk:
             yield DecisionKind.SENT, ()
         if free := tuple(one.token for one in standing if one.about.ends_by is EndsBy.RELEASE):
             yield DecisionKind.RELEASE, free
-        if seen := [one.token for one in standing if can_be_settled(one)]:
-            yield DecisionKind.SETTLE, tuple(seen)
-            yield DecisionKind.SETTLE, (self.random.choice(seen),)
+        if seen := [one for one in standing if can_be_settled(one)]:
+            yield DecisionKind.SETTLE, _to_settle(self.facts, seen)
+            yield DecisionKind.SETTLE, _to_settle(self.facts, [self.random.choice(seen)])
         if again := self._without_success():
             yield DecisionKind.RETRY, tuple(str(key.next_round) for key in again)
         under_way = {one.kind for one in self.in_flight}
