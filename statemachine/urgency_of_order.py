@@ -6,9 +6,10 @@ from statemachine.canceled_by_oms import is_canceled_as_taken_back, is_canceled_
 from statemachine.commands import CommandKind
 from statemachine.facts import Facts, Line
 from statemachine.ids_in_text import named_in
-from statemachine.in_oms import is_confirmed_by_us, is_shown_shipped
+from statemachine.in_oms import has_left, is_confirmed_by_us, is_shown_shipped
 from statemachine.left_twice import left_twice, more_left_than_went
 from statemachine.made_twice import made_twice
+from statemachine.parcels import sent_quantity
 from statemachine.parts import parts_in_oms, pieces_canceled_in, sent_by_status
 from statemachine.payloads import (
     import_known,
@@ -83,9 +84,16 @@ def is_stopped_by_oms(one: Attention, facts: Facts) -> bool:
     lines = lines_named_in(one, facts)
     if not lines:
         return is_canceled_as_a_whole(facts) and not facts.dispatches
+    if is_canceled_by_oms(facts) and not any(left_in_part(facts, line) for line in lines):
+        return True  # also if it is not known which lines its orders had
     if one.reason is Reason.LINE_INCIDENT:
         return all(is_canceled_unsent(facts, line) for line in lines)
     return all(is_canceled_unsent(facts, line) or is_canceled_as_taken_back(facts, line) for line in lines)
+
+
+def left_in_part(facts: Facts, line: Line) -> bool:
+    """Whether the line, or pieces of it, left."""
+    return has_left(facts, line) or sent_quantity(facts, line.id) > 0
 
 
 def makes_more_than_went(facts: Facts) -> bool:

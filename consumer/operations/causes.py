@@ -44,7 +44,12 @@ from statemachine.reason_of_order import Attention
 from statemachine.reasons import Reason
 from statemachine.settled import says_unclear
 from statemachine.troubles import is_released, messages_waited_until, troubles_of
-from statemachine.urgency_of_order import is_canceled_as_a_whole, lines_named_in, makes_more_than_went
+from statemachine.urgency_of_order import (
+    is_canceled_as_a_whole,
+    left_in_part,
+    lines_named_in,
+    makes_more_than_went,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -282,6 +287,8 @@ def _is_ended_in_oms(one: Attention, facts: Facts) -> bool:
 
 
 def _left_before_cancel(one: Attention, facts: Facts) -> bool:
-    """Whether goods of an order left that Mirakl took back as a whole, and the OMS canceled the rest."""
-    is_withdrawn = one.reason is Reason.WITHDRAWN_AFTER_IMPORT
-    return is_withdrawn and bool(facts.dispatches) and is_canceled_as_a_whole(facts)
+    """Whether Mirakl took goods back of which some left, and the OMS canceled them all."""
+    if one.reason not in _STOP_LINES or not _is_ended_in_oms(one, facts):
+        return False
+    lines = lines_named_in(one, facts)
+    return any(left_in_part(facts, line) for line in lines) if lines else bool(facts.dispatches)

@@ -12,7 +12,7 @@ from consumer.operations.causes import AttentionReason
 from consumer.operations.listing import listed
 from statemachine.facts import DecisionKind
 from statemachine.urgency import Urgency
-from tests.consumer.in_oms_hands import answer_with, decide, tell
+from tests.consumer.in_oms_hands import BARE, answer_with, decide, tell
 from tests.consumer.rig import Rig
 
 DAY = 24 * 3600
@@ -108,6 +108,25 @@ def test_more_pieces_that_left_than_are_to_be_sent_are_now(rig: Rig) -> None:
     assert urgency(rig, CANCELED) is DEADLINE, "these are to be sent"
     sends(rig, L1, 3)
     assert urgency(rig, CANCELED) is NOW
+
+
+def test_a_piece_that_left_before_the_oms_canceled_the_line_is_to_be_stopped_now(rig: Rig) -> None:
+    imported(rig, quantity=2)
+    sends(rig, L2, 1)
+    refund(rig, L2)
+    tell(rig, 128, id=7)
+    assert urgency(rig, CANCELED) is NOW
+    assert explained(rig, CANCELED).cure.startswith("The goods have left. Stop the parcel or arrange its return")
+
+
+def test_a_line_of_an_order_that_the_oms_canceled_is_not_now_if_no_answer_named_its_lines(rig: Rig) -> None:
+    rig.oms.knobs.faults.append(Fault("order", "answer_after", 1, "1-A", status=201, content=BARE.decode()))
+    rig.imported(lines=2)
+    refund(rig, L2)
+    assert urgency(rig, CANCELED) is NOW
+    tell(rig, 128, id=7)
+    assert urgency(rig, CANCELED) is DEADLINE
+    assert explained(rig, CANCELED).cure.startswith("The OMS canceled it too, so nothing is to be stopped there.")
 
 
 # -- All of the order ------------------------------------------------------------------------------------------------

@@ -7,17 +7,21 @@ import os
 from dataclasses import fields
 
 from adapters.store.orders import OrderRow
+from consumer.operations.causes import cure
 from consumer.operations.explain import Explanation, explain
 from consumer.operations.lines import lines_of
 from consumer.operations.listing import listed
 from statemachine.reason_of_order import StandingAttention
 from statemachine.reasons import Reason
-from statemachine.urgency import EndsBy
+from statemachine.urgency import EndsBy, Urgency
+from statemachine.urgency_of_order import urgency_of
 from tests.statemachine.lives import at
 from tests.statemachine.walk import Walk
 
 HISTORIES = int(os.environ.get("ORDERFLOW_TEST_HISTORIES", "150"))
 STEPS = 25
+#: What a cure says if nothing is to be stopped in the OMS.
+STOPPED = ("nothing is to be stopped", "nothing is to be taken out")
 
 
 def row_of(walk: Walk) -> OrderRow:
@@ -36,6 +40,10 @@ def wrong(walk: Walk, row: OrderRow, found: Explanation) -> str:
     for one in found.attention:
         if not (one.meaning and one.cure and one.cause):
             return f"{one.reason} {one.detail} has no meaning, cure or cause"
+    for reason in (one for one in row.attention if one.about.urgency_when_stopped):
+        is_stopped = any(words in cure(reason, row, walk.policy) for words in STOPPED)
+        if is_stopped is (urgency_of(reason, walk.facts) is Urgency.NOW):
+            return f"{reason.reason} {reason.detail} is as urgent as its cure does not say"
     for_a_person = [one for one in row.attention if one.about.ends_by not in (EndsBy.FACT, EndsBy.UPGRADE)]
     asks = any(one.reason is Reason.NEEDS_DECISION for one in row.attention)
     if found.waits_for.startswith("a person:") and not (for_a_person or asks):
