@@ -5,6 +5,7 @@ import json
 from adapters.simulators.faults import Fault
 from adapters.simulators.mirakl import changes
 from consumer.operations import orders as operations
+from consumer.operations.explain import Explanation
 from statemachine.facts import DecisionKind
 from tests.consumer.rig import Rig
 
@@ -18,6 +19,16 @@ def details(rig: Rig) -> dict[str, str]:
 def decide(rig: Rig, kind: DecisionKind, *only: str) -> None:
     act = operations.Act(kind, "ana", "seen", rig.clock.now(), only=only)
     operations.decide(rig.store, rig.orders, rig.row(), act, shops=("alpha",))
+
+
+def question(rig: Rig, kind: DecisionKind, *only: str) -> str:
+    """What a person is asked before this decision."""
+    act = operations.Act(kind, "ana", "seen", rig.clock.now(), only=only)
+    return operations.question_of(rig.store, rig.row(), act, rig.policies["alpha"], prefix="")
+
+
+def explained(rig: Rig) -> Explanation:
+    return operations.explanation(rig.store, rig.row(), rig.policies["alpha"], rig.clock.now())
 
 
 def tell(rig: Rig, status: int, **more: object) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from adapters.simulators.mirakl import changes
-from consumer.operations import orders as operations
+from tests.consumer.in_oms_hands import explained
 from tests.consumer.rig import Rig
 
 
@@ -32,7 +32,7 @@ def test_an_order_without_it_waits_for_a_read_that_shows_it(
     rig.work()
     rig.poll(600)
     assert (rig.state(), rig.effects(), rig.attention()) == ("shipping", [], ["import_rejected"])
-    found = operations.explanation(rig.store, rig.row(), rig.policies["alpha"], rig.clock.now())
+    found = explained(rig)
     assert name in found.attention[0].cause
     set_to(rig, known)
     rig.poll(60)

@@ -10,7 +10,7 @@ from adapters.simulators.mirakl import changes
 from consumer.operations import orders as operations
 from consumer.operations.causes import AttentionReason
 from statemachine.facts import DecisionKind
-from tests.consumer.in_oms_hands import decide, tell
+from tests.consumer.in_oms_hands import decide, explained, tell
 from tests.consumer.rig import Rig
 
 SHIPPED = "If they left, nothing is missing, so refund nothing and have nothing made again"
@@ -18,7 +18,7 @@ TO_BE_SENT = "cancel or refund it in Mirakl's portal, or have it made again"
 
 
 def cure(rig: Rig) -> str:
-    found = operations.explanation(rig.store, rig.row(), rig.policies["alpha"], rig.clock.now())
+    found = explained(rig)
     return next(one.cure for one in found.attention if one.reason == "oms_canceled")
 
 
@@ -43,7 +43,7 @@ def test_what_was_shipped_in_the_portal_is_not_refunded_because_the_oms_canceled
     question = operations.question_of(rig.store, rig.row(), act, rig.policies["alpha"], prefix="")
     assert "Mirakl still shows" not in question
     decide(rig, DecisionKind.SETTLE)
-    found = operations.explanation(rig.store, rig.row(), rig.policies["alpha"], rig.clock.now())
+    found = explained(rig)
     assert (rig.attention(), "Mirakl still shows" in found.waits_for) == ([], False)
 
 
@@ -73,7 +73,7 @@ def test_what_nobody_said_had_left_is_refunded_or_made_again(rig: Rig) -> None:
 
 
 def reason(rig: Rig) -> AttentionReason:
-    found = operations.explanation(rig.store, rig.row(), rig.policies["alpha"], rig.clock.now())
+    found = explained(rig)
     return next(one for one in found.attention if one.reason == "oms_canceled")
 
 

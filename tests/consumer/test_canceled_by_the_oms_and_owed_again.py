@@ -3,15 +3,9 @@
 import pytest
 
 from adapters.simulators.mirakl import changes
-from consumer.operations import orders as operations
-from consumer.operations.explain import Explanation
 from statemachine.facts import DecisionKind
-from tests.consumer.in_oms_hands import decide, tell
+from tests.consumer.in_oms_hands import decide, explained, question, tell
 from tests.consumer.rig import Rig
-
-
-def explained(rig: Rig) -> Explanation:
-    return operations.explanation(rig.store, rig.row(), rig.policies["alpha"], rig.clock.now())
 
 
 def refund(rig: Rig) -> None:
@@ -108,11 +102,6 @@ def test_explain_says_that_nobody_makes_it(rig: Rig) -> None:
     assert settled.startswith("ana settled oms_canceled at 2026-03-01 12:01 UTC (seen): Mirakl still shows 1-A-1 to be")
     assert "cancel or refund it in Mirakl's portal, or have the OMS make it again; else a person is asked" in settled
     assert found.happens_next == "the OMS reports that it makes the order again, or a read shows it canceled"
-
-
-def question(rig: Rig, kind: DecisionKind, *only: str) -> str:
-    act = operations.Act(kind, "ana", "seen", rig.clock.now(), only=only)
-    return operations.question_of(rig.store, rig.row(), act, rig.policies["alpha"], prefix="")
 
 
 def test_an_order_that_nobody_makes_comes_back_when_half_of_the_time_is_over(rig: Rig) -> None:

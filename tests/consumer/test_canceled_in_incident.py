@@ -3,10 +3,9 @@
 import pytest
 
 from adapters.simulators.mirakl import changes
-from consumer.operations import orders as operations
 from consumer.operations.causes import AttentionReason
 from statemachine.facts import DecisionKind
-from tests.consumer.in_oms_hands import decide, tell
+from tests.consumer.in_oms_hands import decide, explained, tell
 from tests.consumer.rig import Rig
 
 LINE, MUG = "1-A-1", "MUG-11OZ-WHT"
@@ -14,7 +13,7 @@ SETTLE = "Then `orderflow orders settle 1-A --shop alpha --only oms_canceled --r
 
 
 def reason(rig: Rig, name: str = "oms_canceled") -> AttentionReason:
-    found = operations.explanation(rig.store, rig.row(), rig.policies["alpha"], rig.clock.now()).attention
+    found = explained(rig).attention
     return next(one for one in found if one.reason == name)
 
 

@@ -8,24 +8,13 @@ from collections.abc import Callable
 import pytest
 
 from adapters.simulators.mirakl import changes
-from consumer.operations import orders as operations
-from consumer.operations.explain import Explanation
 from statemachine.facts import DecisionKind
-from tests.consumer.in_oms_hands import decide, tell
+from tests.consumer.in_oms_hands import decide, explained, question, tell
 from tests.consumer.rig import Rig
-
-
-def explained(rig: Rig) -> Explanation:
-    return operations.explanation(rig.store, rig.row(), rig.policies["alpha"], rig.clock.now())
 
 
 def cure(rig: Rig, name: str) -> str:
     return next(one.cure for one in explained(rig).attention if one.reason == name)
-
-
-def question(rig: Rig, *only: str) -> str:
-    act = operations.Act(DecisionKind.SETTLE, "ana", "seen", rig.clock.now(), only=only)
-    return operations.question_of(rig.store, rig.row(), act, rig.policies["alpha"], prefix="")
 
 
 def given_to(rig: Rig, centre: str) -> None:
@@ -50,8 +39,8 @@ def test_what_the_oms_stopped_of_an_order_of_another_centre_is_not_missing(
     tell(rig, 128)
     assert sorted(rig.attention()) == ["not_ours_to_ship", "oms_canceled"]
     assert "somebody else ships this order, so nothing is missing" in cure(rig, "oms_canceled")
-    assert "somebody else ships the order, so nothing is missing" in question(rig, "oms_canceled")
-    assert "have the OMS make it again" not in question(rig, "oms_canceled")
+    assert "somebody else ships the order, so nothing is missing" in question(rig, DecisionKind.SETTLE, "oms_canceled")
+    assert "have the OMS make it again" not in question(rig, DecisionKind.SETTLE, "oms_canceled")
     decide(rig, DecisionKind.SETTLE, "oms_canceled")
     assert rig.attention() == ["not_ours_to_ship"]
     assert "somebody else ships the order, so nothing is missing" in explained(rig).waits_for

@@ -9,10 +9,9 @@ import sqlalchemy as sa
 from adapters.simulators.mirakl import changes
 from adapters.store import schema as s
 from adapters.store.facts_json import facts_to_json
-from consumer.operations import orders as operations
 from consumer.operations.changed import changed_values
 from statemachine.facts import DecisionKind
-from tests.consumer.in_oms_hands import decide, details, tell
+from tests.consumer.in_oms_hands import decide, details, explained, tell
 from tests.consumer.rig import Rig
 
 
@@ -86,7 +85,7 @@ def test_it_stands_after_the_shipment_until_a_person_settles_it(
     assert details(rig) == before
     removed(rig)
     assert details(rig) == before, "what Mirakl removes changes nothing"
-    explanation = operations.explanation(rig.store, rig.row(), rig.policies["alpha"], rig.clock.now())
+    explanation = explained(rig)
     assert explanation.attention[0].cure.startswith("The goods have left.")
     decide(rig, DecisionKind.SETTLE)
     assert rig.attention() == []

@@ -6,10 +6,9 @@ from typing import Any
 import pytest
 
 from adapters.simulators.mirakl import changes
-from consumer.operations import orders as operations
 from consumer.operations.changed import changed_values
 from statemachine.facts import PAY_ON_DELIVERY, DecisionKind
-from tests.consumer.in_oms_hands import decide, details, tell
+from tests.consumer.in_oms_hands import decide, details, explained, tell
 from tests.consumer.rig import Rig
 
 LINE, OTHER = "1-A-1", "1-A-2"
@@ -76,7 +75,7 @@ def test_a_line_that_was_taken_back_is_on_the_list_until_a_person_settles_it(
     reasons = shipped_after(rig, change)
     assert list(reasons) == [CANCELED]
     assert reasons[CANCELED].startswith(named)
-    explanation = operations.explanation(rig.store, rig.row(), rig.policies["alpha"], rig.clock.now())
+    explanation = explained(rig)
     assert explanation.attention[0].cure.startswith("The goods have left. ")
     of_both = "Stop the parcel" if change is refund_all else "What is to arrive is perhaps in the same parcel: "
     assert of_both in explanation.attention[0].cure
@@ -91,7 +90,7 @@ def test_a_line_that_was_taken_back_is_on_the_list_until_a_person_settles_it(
 
 def test_of_a_line_that_was_taken_back_in_part_the_part_is_named(rig: Rig) -> None:
     shipped_after(rig, refund_a_piece)
-    explanation = operations.explanation(rig.store, rig.row(), rig.policies["alpha"], rig.clock.now())
+    explanation = explained(rig)
     assert "2 went to the OMS, Mirakl shows 2 pieces, and" in explanation.attention[0].cause
     assert "refund" in explanation.attention[0].cause
 
@@ -211,7 +210,7 @@ def test_where_the_parcel_should_have_gone_is_on_the_list_until_a_person_settles
 ) -> None:
     reasons = shipped_after(rig, change)
     assert list(reasons) == [ADDRESS]
-    explanation = operations.explanation(rig.store, rig.row(), rig.policies["alpha"], rig.clock.now())
+    explanation = explained(rig)
     assert explanation.attention[0].cure.startswith("The goods have left. Compare both.")
     changes.put_in_state(rig.mirakl["alpha"], "1-A", "RECEIVED")
     remove(rig)

@@ -4,15 +4,9 @@ import json
 
 from adapters.simulators.faults import Fault
 from adapters.simulators.mirakl import changes
-from consumer.operations import orders as operations
-from consumer.operations.explain import Explanation
 from statemachine.facts import DecisionKind
-from tests.consumer.in_oms_hands import decide, lost_then_refused, lower, tell
+from tests.consumer.in_oms_hands import decide, explained, lost_then_refused, lower, tell
 from tests.consumer.rig import Rig, mandatory
-
-
-def explained(rig: Rig) -> Explanation:
-    return operations.explanation(rig.store, rig.row(), rig.policies["alpha"], rig.clock.now())
 
 
 def test_an_or24_that_mandatory_tracking_prevents_is_not_said_to_be_refused_by_mirakl(rig: Rig) -> None:

@@ -14,13 +14,10 @@ from consumer.operations.cases import Case
 from consumer.operations.causes_of_orders import cause_of_order
 from statemachine.commands import Policy
 from statemachine.facts import DecisionKind, Line
+from tests.consumer.in_oms_hands import details
 from tests.consumer.rig import Rig
 
 Change = Callable[[MiraklSimulator], object]
-
-
-def details(rig: Rig) -> dict[str, str]:
-    return {one.reason: one.detail for one in rig.row().attention}
 
 
 def reported(rig: Rig) -> None:

@@ -3,8 +3,8 @@
 import pytest
 
 from adapters.simulators.mirakl import changes
-from consumer.operations import orders as operations
 from consumer.operations.explain import Explanation
+from tests.consumer.in_oms_hands import explained
 from tests.consumer.rig import Rig
 
 DAY = 24 * 3600
@@ -18,7 +18,7 @@ def late(rig: Rig) -> Explanation:
     rig.poll(60)
     rig.clock.advance(4 * DAY)
     rig.pass_time(minutes=10)
-    return operations.explanation(rig.store, rig.row(), rig.policies["alpha"], rig.clock.now())
+    return explained(rig)
 
 
 def words(found: Explanation) -> tuple[str, str]:

@@ -8,10 +8,9 @@ import pytest
 
 from adapters.messages.text import iso
 from adapters.simulators.mirakl import changes
-from consumer.operations import orders as operations
 from statemachine.ends import can_be_settled
 from statemachine.facts import DecisionKind
-from tests.consumer.in_oms_hands import decide, tell
+from tests.consumer.in_oms_hands import decide, explained, tell
 from tests.consumer.rig import Rig
 
 
@@ -192,7 +191,7 @@ def test_a_line_that_left_with_an_incident_is_told_until_a_settle_though_or24_ma
     changes.refund(rig.mirakl["alpha"], "1-A", "1-A-2")
     rig.poll(600)
     assert rig.attention() == ["line_incident"]
-    (one,) = operations.explanation(rig.store, rig.row(), rig.policies["alpha"], rig.clock.now()).attention
+    (one,) = explained(rig).attention
     assert "had an incident when it left, and is now SHIPPED refunded, sent" in one.cause
     decide(rig, DecisionKind.SETTLE, "line_incident")
     rig.poll(600)
@@ -238,7 +237,7 @@ def test_all_pieces_leave_though_a_person_settled_that_some_were_taken_out(rig: 
     rig.poll(600)
     rig.work()
     assert (rig.state(), rig.attention()) == ("shipped", ["lines_canceled_after_import"])
-    (one,) = operations.explanation(rig.store, rig.row(), rig.policies["alpha"], rig.clock.now()).attention
+    (one,) = explained(rig).attention
     assert "Arrange the return of what is too much of 1-A-1 (MUG-11OZ-WHT) only, or stop the parcel" in one.cure
     decide(rig, DecisionKind.SETTLE, "lines_canceled_after_import")
     rig.poll(600)

@@ -3,9 +3,8 @@
 import pytest
 
 from adapters.simulators.mirakl import changes
-from consumer.operations import orders as operations
 from statemachine.facts import DecisionKind
-from tests.consumer.in_oms_hands import decide, tell
+from tests.consumer.in_oms_hands import decide, explained, tell
 from tests.consumer.rig import Rig
 
 LINE = "1-A-1"
@@ -31,7 +30,7 @@ def test_it_stays_on_the_list_after_the_order_is_shipped(rig: Rig, pieces: int |
     tell(rig, 8)
     shown_shipped(rig)
     assert rig.attention() == ["lines_canceled_after_import"]
-    explanation = operations.explanation(rig.store, rig.row(), rig.policies["alpha"], rig.clock.now())
+    explanation = explained(rig)
     assert explanation.attention[0].cure.startswith("The goods have left. What is to arrive is perhaps in the same")
     decide(rig, DecisionKind.SETTLE, "lines_canceled_after_import")
     assert rig.attention() == []
@@ -55,11 +54,7 @@ def test_a_line_that_a_vouch_does_not_count_is_not_said_to_have_left(rig: Rig) -
     rig.imported(lines=2)
     refund(rig)
     decide(rig, DecisionKind.SENT)
-    canceled = next(
-        one
-        for one in operations.explanation(rig.store, rig.row(), rig.policies["alpha"], rig.clock.now()).attention
-        if one.reason == "lines_canceled_after_import"
-    )
+    canceled = next(one for one in explained(rig).attention if one.reason == "lines_canceled_after_import")
     assert not canceled.cause.endswith("sent")
     assert canceled.cure.startswith("Take them out in the OMS")
 

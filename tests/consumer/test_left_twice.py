@@ -8,12 +8,11 @@ import pytest
 
 from adapters.simulators.faults import Fault
 from adapters.simulators.mirakl import changes
-from consumer.operations import orders as operations
 from consumer.operations.causes import AttentionReason
 from consumer.operations.listing import listed
 from statemachine.facts import DecisionKind
 from statemachine.urgency import Urgency
-from tests.consumer.in_oms_hands import BARE, decide, details
+from tests.consumer.in_oms_hands import BARE, decide, details, explained
 from tests.consumer.rig import Rig
 
 L1, L2 = "1-A-1", "1-A-2"
@@ -54,7 +53,7 @@ def oms_id_of(rig: Rig) -> int:
 
 
 def reason(rig: Rig, name: str = TOO_MANY) -> AttentionReason:
-    found = operations.explanation(rig.store, rig.row(), rig.policies["alpha"], rig.clock.now()).attention
+    found = explained(rig).attention
     return next(one for one in found if one.reason == name)
 
 

@@ -1,9 +1,8 @@
 """A line has a `shipped_date` while Mirakl shows it still to be sent: its goods may have left before."""
 
 from adapters.simulators.mirakl import changes
-from consumer.operations import orders as operations
 from statemachine.facts import DecisionKind
-from tests.consumer.in_oms_hands import decide, details, tell
+from tests.consumer.in_oms_hands import decide, details, explained, tell
 from tests.consumer.rig import Rig
 
 
@@ -18,7 +17,7 @@ def test_a_line_that_mirakl_says_was_shipped_is_not_made_again(rig: Rig) -> None
     date(rig)
     rig.work()
     assert (rig.effects(), details(rig)) == ([], {"line_shipped_before": "1-A-1"})
-    found = operations.explanation(rig.store, rig.row(), rig.policies["alpha"], rig.clock.now())
+    found = explained(rig)
     assert "with a shipped_date: 1-A-1" in found.attention[0].cause
 
 

@@ -10,7 +10,7 @@ from adapters.simulators.faults import Fault
 from adapters.simulators.mirakl import changes
 from consumer.operations import orders as operations
 from statemachine.facts import DecisionKind
-from tests.consumer.in_oms_hands import decide, details, lost_then_refused, tell
+from tests.consumer.in_oms_hands import decide, details, explained, lost_then_refused, tell
 from tests.consumer.rig import Rig
 
 
@@ -74,7 +74,7 @@ def test_lines_that_mirakl_marks_after_our_shipment_are_not_shown(rig: Rig) -> N
 def test_only_that_line_is_to_be_stopped_in_the_oms(rig: Rig) -> None:
     rig.imported(lines=2)
     mark(rig)
-    (one,) = operations.explanation(rig.store, rig.row(), rig.policies["alpha"], rig.clock.now()).attention
+    (one,) = explained(rig).attention
     assert "stop only these lines there: the others are still to be made" in one.cure
     act = operations.Act(DecisionKind.SETTLE, "ana", "seen", rig.clock.now(), only=("shipped_elsewhere",))
     question = operations.question_of(rig.store, rig.row(), act, rig.policies["alpha"], prefix="")
@@ -159,7 +159,7 @@ def test_of_two_lines_of_one_settle_only_the_one_that_leaves_is_told(rig: Rig) -
 
 
 def cause(rig: Rig) -> str:
-    found = operations.explanation(rig.store, rig.row(), rig.policies["alpha"], rig.clock.now()).attention
+    found = explained(rig).attention
     return next(one.cause for one in found if one.reason == "shipped_elsewhere")
 
 

@@ -1,15 +1,14 @@
 """A status of the OMS that the order left says nothing of lines that the OMS never got, or canceled."""
 
 from adapters.simulators.mirakl import changes
-from consumer.operations import orders as operations
 from consumer.operations.causes import AttentionReason
 from statemachine.facts import DecisionKind
-from tests.consumer.in_oms_hands import decide, tell
+from tests.consumer.in_oms_hands import decide, explained, tell
 from tests.consumer.rig import Rig
 
 
 def the_reason(rig: Rig) -> AttentionReason:
-    (one,) = operations.explanation(rig.store, rig.row(), rig.policies["alpha"], rig.clock.now()).attention
+    (one,) = explained(rig).attention
     return one
 
 

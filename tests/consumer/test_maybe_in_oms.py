@@ -12,10 +12,9 @@ from adapters.simulators.mirakl import changes
 from adapters.store import schema as s
 from adapters.store.facts_json import facts_to_json
 from consumer.imports_of_before import keep_what_was_sent
-from consumer.operations import orders as operations
 from consumer.operations.errors import NotPossible
 from statemachine.facts import DecisionKind
-from tests.consumer.in_oms_hands import decide, details, lower
+from tests.consumer.in_oms_hands import decide, details, explained, lower
 from tests.consumer.rig import Rig
 
 NO = '{"error": {"message": "no", "code": 0}}'
@@ -208,7 +207,7 @@ def test_a_changed_address_and_a_first_message_are_told_while_the_answer_to_the_
     rig.poll()
     rig.work()
     decide(rig, DecisionKind.HOLD)
-    said = operations.explanation(rig.store, rig.row(), rig.policies["alpha"], rig.clock.now())
+    said = explained(rig)
     assert said.waits_for.endswith("; the OMS may have the order, and goes on with it then")
     changes.set_address(rig.mirakl["alpha"], "1-A", street_1="95 Canary Row")
     rig.mirakl["alpha"].post_message("1-A", "Canary asks for red.")

@@ -5,16 +5,15 @@ from collections.abc import Callable
 import pytest
 
 from adapters.simulators.mirakl import changes
-from consumer.operations import orders as operations
 from statemachine.facts import DecisionKind
-from tests.consumer.in_oms_hands import decide, tell
+from tests.consumer.in_oms_hands import decide, explained, tell
 from tests.consumer.rig import Rig
 
 DAY = 24 * 3600
 
 
 def cure(rig: Rig) -> str:
-    shown = operations.explanation(rig.store, rig.row(), rig.policies["alpha"], rig.clock.now()).attention
+    shown = explained(rig).attention
     return next(one.cure for one in shown if one.reason == "oms_on_hold")
 
 

@@ -8,9 +8,8 @@ import pytest
 
 from adapters.simulators.faults import Fault
 from adapters.simulators.mirakl import changes
-from consumer.operations import orders as operations
 from statemachine.facts import DecisionKind
-from tests.consumer.in_oms_hands import decide, details
+from tests.consumer.in_oms_hands import decide, details, explained
 from tests.consumer.rig import Rig, mandatory
 
 
@@ -57,7 +56,7 @@ def refund(rig: Rig, line: str, pieces: int | None = None) -> None:
 
 
 def causes(rig: Rig) -> dict[str, tuple[str, str]]:
-    found = operations.explanation(rig.store, rig.row(), rig.policies["alpha"], rig.clock.now())
+    found = explained(rig)
     return {one.reason: (one.cause, one.cure) for one in found.attention}
 
 

@@ -3,9 +3,8 @@
 import pytest
 
 from adapters.simulators.mirakl import changes
-from consumer.operations import orders as operations
 from statemachine.facts import DecisionKind
-from tests.consumer.in_oms_hands import IMPORTS, answer_with, decide, details, lost_then_refused, lower, tell
+from tests.consumer.in_oms_hands import IMPORTS, answer_with, decide, details, explained, lost_then_refused, lower, tell
 from tests.consumer.rig import Rig
 
 
@@ -191,7 +190,7 @@ def test_a_line_that_is_owed_again_while_mirakl_does_not_apply_or24_keeps_the_or
     decide(rig, DecisionKind.SETTLE)
     rig.poll(600)
     assert (rig.state(), rig.attention()) == ("dispatched", ["partly_sent"])
-    said = operations.explanation(rig.store, rig.row(), rig.policies["alpha"], rig.clock.now())
+    said = explained(rig)
     rest, settled = said.waits_for.split("; ", 1)
     assert (rest, said.happens_next) == (
         "the OMS to send the rest: 1-A-2",

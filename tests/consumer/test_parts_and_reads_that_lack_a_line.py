@@ -10,7 +10,7 @@ from adapters.simulators.mirakl import changes
 from consumer.operations import orders as operations
 from consumer.operations.causes import AttentionReason
 from statemachine.facts import DecisionKind
-from tests.consumer.in_oms_hands import decide
+from tests.consumer.in_oms_hands import decide, explained
 from tests.consumer.rig import Rig, mandatory
 
 L1, L2 = "1-A-1", "1-A-2"
@@ -74,7 +74,7 @@ def _item(line: str, pieces: int) -> dict[str, Any]:
 
 
 def reasons_of(rig: Rig) -> dict[str, AttentionReason]:
-    explanation = operations.explanation(rig.store, rig.row(), rig.policies["alpha"], rig.clock.now())
+    explanation = explained(rig)
     return {one.reason: one for one in explanation.attention}
 
 
@@ -138,7 +138,7 @@ def test_a_line_that_is_shipped_elsewhere_while_the_oms_makes_the_order_again_is
     made_again_as_99(rig, lines=1)
     change_line(rig, L1, order_line_state="SHIPPED", shipped_date="2026-03-01T12:00:00Z")
     assert rig.attention() == ["shipped_elsewhere"]
-    explanation = operations.explanation(rig.store, rig.row(), rig.policies["alpha"], rig.clock.now())
+    explanation = explained(rig)
     assert explanation.waits_for == "Mirakl to show it shipped, as it does its lines"
 
 
@@ -151,7 +151,7 @@ def test_an_order_that_was_made_again_under_another_id_is_shipped_when_that_has_
 def test_a_line_stopped_for_its_incident_does_not_leave_in_a_parcel_with_others(rig: Rig) -> None:
     rig.imported(lines=2)
     change_line(rig, L1, order_line_state="INCIDENT_OPEN")
-    explanation = operations.explanation(rig.store, rig.row(), rig.policies["alpha"], rig.clock.now())
+    explanation = explained(rig)
     assert "cancel" not in explanation.waits_for
     decide(rig, DecisionKind.SETTLE, "line_incident")
     tell(rig, rig.row().facts.parts[0].oms_id, 8, L2=1)
@@ -161,7 +161,7 @@ def test_a_line_stopped_for_its_incident_does_not_leave_in_a_parcel_with_others(
 def test_an_order_whose_lines_all_have_an_incident_is_not_to_be_canceled(rig: Rig) -> None:
     rig.imported()
     change_line(rig, L1, order_line_state="INCIDENT_OPEN")
-    explanation = operations.explanation(rig.store, rig.row(), rig.policies["alpha"], rig.clock.now())
+    explanation = explained(rig)
     assert explanation.waits_for == "Mirakl to show how the incident ends"
 
 

@@ -12,9 +12,8 @@ import pytest
 
 from adapters.simulators.faults import Fault
 from adapters.simulators.mirakl import changes
-from consumer.operations import orders as operations
 from statemachine.facts import DecisionKind
-from tests.consumer.in_oms_hands import decide, details, tell
+from tests.consumer.in_oms_hands import decide, details, explained, tell
 from tests.consumer.rig import Rig
 
 GOODS_LEFT = "The goods have left"
@@ -45,7 +44,7 @@ def poll(rig: Rig) -> None:
 
 
 def cure(rig: Rig, reason: str) -> str:
-    found = operations.explanation(rig.store, rig.row(), rig.policies["alpha"], rig.clock.now())
+    found = explained(rig)
     return next(one.cure for one in found.attention if one.reason == reason)
 
 
@@ -121,7 +120,7 @@ def test_a_stopped_line_of_an_order_with_another_may_not_be_what_left(tmp_path: 
 
 def test_one_canceled_order_of_two_names_the_lines_that_are_missing(rig: Rig) -> None:
     tell(rig, 128, id=8)
-    found = operations.explanation(rig.store, rig.row(), rig.policies["alpha"], rig.clock.now()).attention
+    found = explained(rig).attention
     cause = next(one.cause for one in found if one.reason == "oms_canceled")
     assert cause.startswith("OMS order 8 (0008): all of it, which is 1 of 1-A-2 (MUG-11OZ-WHT), reported at 2026-")
     assert cure(rig, "oms_canceled").startswith(

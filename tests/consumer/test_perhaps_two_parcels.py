@@ -5,27 +5,17 @@ import pytest
 from adapters.simulators.mirakl import changes
 from consumer.operations import orders as operations
 from consumer.operations.causes import AttentionReason
-from consumer.operations.explain import Explanation
 from consumer.operations.listing import listed
 from statemachine.facts import DecisionKind, Tracking
 from statemachine.urgency import Urgency
-from tests.consumer.in_oms_hands import decide, tell
+from tests.consumer.in_oms_hands import decide, explained, question, tell
 from tests.consumer.rig import Rig
 
 PORTAL = {"shipping_carrier_code": "", "shipping_company": "Colissimo", "shipping_tracking": "6A-1"}
 
 
-def explained(rig: Rig) -> Explanation:
-    return operations.explanation(rig.store, rig.row(), rig.policies["alpha"], rig.clock.now())
-
-
 def reasons(rig: Rig) -> dict[str, AttentionReason]:
     return {one.reason: one for one in explained(rig).attention}
-
-
-def asked(rig: Rig, *only: str) -> str:
-    act = operations.Act(DecisionKind.SETTLE, "ana", "seen", rig.clock.now(), only=only)
-    return operations.question_of(rig.store, rig.row(), act, rig.policies["alpha"], prefix="")
 
 
 def shipped_in_the_portal(rig: Rig) -> None:
@@ -67,7 +57,7 @@ def test_a_settle_of_what_another_shipped_says_that_the_oms_goes_on(rig: Rig) ->
     says = (
         "what has not left the OMS leaves all the same: unless these are the goods that were meant, stop it there first"
     )
-    assert says in asked(rig, "shipped_elsewhere")
+    assert says in question(rig, DecisionKind.SETTLE, "shipped_elsewhere")
 
 
 def test_two_parcels_under_two_numbers_stay_on_the_list_at_its_top(rig: Rig) -> None:
@@ -84,7 +74,7 @@ def test_two_parcels_under_two_numbers_stay_on_the_list_at_its_top(rig: Rig) -> 
     assert (
         ": Mirakl keeps Colissimo 6A-1, and does not get DPD T1 from orderflow: if both parcels left, stop the second "
         "or arrange its return first; this ends foreign_tracking?"
-    ) in asked(rig, "foreign_tracking")
+    ) in question(rig, DecisionKind.SETTLE, "foreign_tracking")
 
 
 def test_a_number_that_somebody_entered_before_our_own_shipment_is_no_second_parcel_of_another(rig: Rig) -> None:
@@ -127,7 +117,7 @@ def test_goods_that_the_oms_sent_beside_another_centre_are_stopped_on_their_way(
         "Another fulfilment centre shipped the order, and the OMS sent it too. Ask both: if two parcels left, stop the "
     )
     says = "the OMS sent the goods too: if two parcels left, stop the second or arrange its return first"
-    assert says in asked(rig, "shipped_elsewhere")
+    assert says in question(rig, DecisionKind.SETTLE, "shipped_elsewhere")
 
 
 # -- Another number than Mirakl shows ----------------------------------------------------------------------------

@@ -5,9 +5,8 @@ from pathlib import Path
 import pytest
 
 from adapters.simulators.mirakl import changes
-from consumer.operations import orders as operations
 from statemachine.facts import DecisionKind
-from tests.consumer.in_oms_hands import decide, lower, tell
+from tests.consumer.in_oms_hands import decide, explained, lower, tell
 from tests.consumer.rig import Rig
 
 
@@ -40,5 +39,5 @@ def test_more_pieces_than_mirakl_showed_before_they_left_are_shown_after_the_del
     dispatch(rig, 3)
     assert (rig.state(), rig.attention()) == ("shipped", ["quantity_exceeds_order"])
     lower(rig, 1)
-    (one,) = operations.explanation(rig.store, rig.row(), rig.policies["alpha"], rig.clock.now()).attention
+    (one,) = explained(rig).attention
     assert one.cause == "1-A-1 (MUG-11OZ-WHT): 3 in parcels, 2 to be sent, 1 canceled or refunded since the import"

@@ -7,9 +7,8 @@ from adapters.messages.oms_events import oms_event
 from adapters.ports import NewRecord
 from adapters.simulators.orders import COMPANIES
 from consumer import bootstrap
-from consumer.operations import orders as operations
 from consumer.operations.timeline import timeline
-from tests.consumer.in_oms_hands import tell
+from tests.consumer.in_oms_hands import explained, tell
 from tests.consumer.rig import OMS_EVENTS, Rig
 
 
@@ -31,7 +30,7 @@ def test_two_calls_that_fail_in_turn_have_a_row_each(rig: Rig) -> None:
 
 
 def cause(rig: Rig) -> str:
-    found = operations.explanation(rig.store, rig.row(), rig.policies["alpha"], rig.clock.now())
+    found = explained(rig)
     return next(one.cause for one in found.attention if one.reason == "report_unreadable")
 
 

@@ -10,7 +10,7 @@ from adapters.simulators.mirakl import changes
 from consumer.operations import orders as operations
 from consumer.operations.errors import NotPossible
 from statemachine.facts import DecisionKind
-from tests.consumer.in_oms_hands import tell
+from tests.consumer.in_oms_hands import explained, tell
 from tests.consumer.rig import Rig
 
 NO = '{"error": {"message": "Reference in use", "code": 0}}'
@@ -78,7 +78,7 @@ def test_a_duplicate_of_an_order_that_changed_since_our_earlier_try_asks_a_perso
     changes.set_line(rig.mirakl["alpha"], "1-A", "1-A-1", quantity=2)
     rig.poll()
     rig.work()
-    found = operations.explanation(rig.store, rig.row(), rig.policies["alpha"], rig.clock.now())
+    found = explained(rig)
     causes = {one.reason: one.cause for one in found.attention}
     assert causes.keys() == {"already_in_oms", "lines_added_after_import"}
     assert "an earlier try of ours may have brought it there, as it was sent at 20" in causes["already_in_oms"]
@@ -220,7 +220,7 @@ def test_the_oms_works_on_goods_for_which_a_person_vouched_before_or24_went_out(
     goes_on = status == 4
     assert ("shipped_elsewhere" in rig.attention()) is goes_on
     if goes_on:
-        (one,) = operations.explanation(rig.store, rig.row(), rig.policies["alpha"], rig.clock.now()).attention
+        (one,) = explained(rig).attention
         assert "a person said that the goods left" in one.cause
         rig.clock.advance(60)
         act(rig, DecisionKind.SETTLE)
@@ -236,7 +236,7 @@ def test_the_oms_works_on_goods_of_a_shipped_order_for_which_a_person_vouched(ri
     assert (rig.state(), rig.attention()) == ("shipped", [])
     tell(rig, 4)
     assert rig.attention() == ["shipped_elsewhere"]
-    (one,) = operations.explanation(rig.store, rig.row(), rig.policies["alpha"], rig.clock.now()).attention
+    (one,) = explained(rig).attention
     assert "a person said that the goods left" in one.cause
     rig.clock.advance(60)
     act(rig, DecisionKind.SETTLE)

@@ -15,7 +15,7 @@ from consumer.operations.causes import AttentionReason
 from consumer.operations.listing import listed
 from statemachine.facts import DecisionKind, Tracking
 from statemachine.urgency import Urgency
-from tests.consumer.in_oms_hands import answer_with, decide, details, tell
+from tests.consumer.in_oms_hands import answer_with, decide, details, explained, tell
 from tests.consumer.rig import Rig
 
 ELSEWHERE = "shipped_elsewhere"
@@ -50,7 +50,7 @@ def shown(rig: Rig) -> str:
 
 
 def reason(rig: Rig) -> AttentionReason:
-    found = operations.explanation(rig.store, rig.row(), rig.policies["alpha"], rig.clock.now()).attention
+    found = explained(rig).attention
     return next(one for one in found if one.reason == ELSEWHERE)
 
 

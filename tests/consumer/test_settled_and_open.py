@@ -1,19 +1,18 @@
 """After a settle `explain` still says what is left to do, and when a person is asked again."""
 
 from adapters.simulators.mirakl import changes
-from consumer.operations import orders as operations
 from consumer.operations.lines import lines_of
 from statemachine.facts import DecisionKind
-from tests.consumer.in_oms_hands import decide, tell
+from tests.consumer.in_oms_hands import decide, explained, tell
 from tests.consumer.rig import Rig
 
 
 def waits_for(rig: Rig) -> str:
-    return operations.explanation(rig.store, rig.row(), rig.policies["alpha"], rig.clock.now()).waits_for
+    return explained(rig).waits_for
 
 
 def happens_next(rig: Rig) -> str:
-    return operations.explanation(rig.store, rig.row(), rig.policies["alpha"], rig.clock.now()).happens_next
+    return explained(rig).happens_next
 
 
 def one_line_canceled(rig: Rig) -> None:

@@ -6,9 +6,8 @@ import pytest
 
 from adapters.simulators.faults import Fault
 from adapters.simulators.mirakl import changes
-from consumer.operations import orders as operations
 from statemachine.facts import DecisionKind
-from tests.consumer.in_oms_hands import decide, tell
+from tests.consumer.in_oms_hands import decide, explained, tell
 from tests.consumer.rig import Rig
 
 
@@ -133,7 +132,7 @@ def test_a_canceled_order_that_leaves_all_the_same_is_perhaps_one_parcel_too_man
     decide(rig, DecisionKind.SETTLE)
     leaves(rig, 7)
     leaves(rig, 8)
-    found = operations.explanation(rig.store, rig.row(), rig.policies["alpha"], rig.clock.now())
+    found = explained(rig)
     (one,) = found.attention
     assert one.reason == "oms_canceled"
     assert "reported since that its goods left" in one.cure
@@ -145,7 +144,7 @@ def test_a_canceled_order_that_leaves_all_the_same_is_perhaps_one_parcel_too_man
 
 def missing(rig: Rig) -> list[str]:
     """What each reason oms_canceled says is missing."""
-    found = operations.explanation(rig.store, rig.row(), rig.policies["alpha"], rig.clock.now())
+    found = explained(rig)
     cures = [one.cure for one in found.attention if one.reason == "oms_canceled"]
     return [cure.partition("Missing is only ")[2].partition(" of ")[0] for cure in cures]
 

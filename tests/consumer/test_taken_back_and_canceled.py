@@ -7,10 +7,9 @@ import pytest
 
 from adapters.simulators.faults import Fault
 from adapters.simulators.mirakl import changes
-from consumer.operations import orders as operations
 from consumer.operations.causes import AttentionReason
 from statemachine.facts import DecisionKind
-from tests.consumer.in_oms_hands import decide, lower, tell
+from tests.consumer.in_oms_hands import decide, explained, lower, tell
 from tests.consumer.rig import Rig
 
 
@@ -27,7 +26,7 @@ def oms_cancels(rig: Rig, **lines: int) -> None:
 
 
 def cures(rig: Rig) -> dict[str, AttentionReason]:
-    found = operations.explanation(rig.store, rig.row(), rig.policies["alpha"], rig.clock.now())
+    found = explained(rig)
     return {one.reason: one for one in found.attention}
 
 

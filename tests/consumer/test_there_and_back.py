@@ -6,9 +6,8 @@ import pytest
 
 from adapters.simulators.mirakl import changes
 from adapters.simulators.mirakl.marketplace import MiraklSimulator
-from consumer.operations import orders as operations
 from statemachine.facts import DecisionKind
-from tests.consumer.in_oms_hands import decide, details, tell
+from tests.consumer.in_oms_hands import decide, details, explained, tell
 from tests.consumer.rig import Rig
 
 LINE = "1-A-1"
@@ -34,7 +33,7 @@ def street_now(rig: Rig) -> str:
 
 
 def cause(rig: Rig) -> str:
-    explanation = operations.explanation(rig.store, rig.row(), rig.policies["alpha"], rig.clock.now())
+    explanation = explained(rig)
     return str(explanation.attention[0].cause)
 
 

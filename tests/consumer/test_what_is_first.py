@@ -4,6 +4,7 @@ from adapters.simulators.mirakl import changes
 from consumer.operations import orders as operations
 from consumer.operations.listing import listed, summary
 from consumer.operations.what_first import in_turn
+from tests.consumer.in_oms_hands import explained
 from tests.consumer.rig import Rig
 
 DAY = 24 * 3600
@@ -20,7 +21,7 @@ def read_first(rig: Rig) -> list[str]:
 
 
 def cure(rig: Rig, name: str) -> str:
-    found = operations.explanation(rig.store, rig.row(), rig.policies["alpha"], rig.clock.now())
+    found = explained(rig)
     return next(one.cure for one in found.attention if one.reason == name)
 
 

@@ -8,7 +8,7 @@ from adapters.simulators.mirakl import changes
 from consumer.operations import orders as operations
 from consumer.operations.causes import AttentionReason
 from statemachine.facts import DecisionKind
-from tests.consumer.in_oms_hands import decide, lower, tell
+from tests.consumer.in_oms_hands import decide, explained, lower, tell
 from tests.consumer.rig import Rig
 
 CANCELED, ELSEWHERE = "lines_canceled_after_import", "shipped_elsewhere"
@@ -17,7 +17,7 @@ STOP = "Stop the parcel or arrange its return"
 
 
 def reason(rig: Rig, name: str) -> AttentionReason:
-    found = operations.explanation(rig.store, rig.row(), rig.policies["alpha"], rig.clock.now()).attention
+    found = explained(rig).attention
     return next(one for one in found if one.reason == name)
 
 

@@ -2,26 +2,15 @@
 
 from adapters.simulators.faults import Fault
 from adapters.simulators.mirakl import changes
-from consumer.operations import orders as operations
-from consumer.operations.explain import Explanation
 from consumer.operations.listing import listed
 from statemachine.facts import DecisionKind
 from statemachine.urgency import Urgency
-from tests.consumer.in_oms_hands import decide, lower, tell
+from tests.consumer.in_oms_hands import decide, explained, lower, question, tell
 from tests.consumer.rig import Rig
 
 LACKS_A_LINE = (
     '[{"id": 7, "ref": "7", "external_ref": "1-A", "items": [{"id": 1, "external_ref": "1-A-1", "quantity": 1}]}]'
 )
-
-
-def asked(rig: Rig, kind: DecisionKind, *only: str) -> str:
-    act = operations.Act(kind, "ana", "seen", rig.clock.now(), only=only)
-    return operations.question_of(rig.store, rig.row(), act, rig.policies["alpha"], prefix="")
-
-
-def explained(rig: Rig) -> Explanation:
-    return operations.explanation(rig.store, rig.row(), rig.policies["alpha"], rig.clock.now())
 
 
 def cures(rig: Rig) -> dict[str, str]:
@@ -33,7 +22,7 @@ def test_goods_that_left_are_not_to_be_made_though_the_oms_lacks_them(rig: Rig) 
     rig.imported(lines=2)
     assert "have it corrected there" in cures(rig)["lines_not_imported"]
     assert "nobody has to make the missing ones now; on the list until a settle: lines_not_imported" in (
-        asked(rig, DecisionKind.SENT)
+        question(rig, DecisionKind.SENT)
     )
     decide(rig, DecisionKind.SENT)
     assert cures(rig)["lines_not_imported"].startswith("The goods have left. Nobody has to make them any more")
@@ -44,7 +33,7 @@ def test_goods_without_a_payment_are_held_in_the_oms_before_the_reason_is_settle
     changes.put_in_state(rig.mirakl["alpha"], "1-A", "WAITING_DEBIT_PAYMENT")
     rig.poll()
     assert "When the OMS has it on hold, `" in cures(rig)["payment_awaited_again"]
-    assert "put the order on hold in the OMS first" in asked(rig, DecisionKind.SETTLE, "payment_awaited_again")
+    assert "put the order on hold in the OMS first" in question(rig, DecisionKind.SETTLE, "payment_awaited_again")
 
 
 def test_goods_that_left_while_the_money_is_awaited_again_are_to_be_stopped_at_once(rig: Rig) -> None:
@@ -114,7 +103,7 @@ def test_a_withdrawn_order_is_stopped_in_the_oms_before_the_reason_is_settled(ri
     rig.imported()
     changes.refund(rig.mirakl["alpha"], "1-A", "1-A-1")
     rig.poll()
-    assert "stop the order in the OMS first" in asked(rig, DecisionKind.SETTLE, "withdrawn_after_import")
+    assert "stop the order in the OMS first" in question(rig, DecisionKind.SETTLE, "withdrawn_after_import")
 
 
 def test_an_import_that_lacks_a_field_of_mirakl_is_not_asked_of_the_oms(rig: Rig) -> None:

@@ -3,9 +3,8 @@
 from typing import Any
 
 from adapters.simulators.mirakl import changes
-from consumer.operations import orders as operations
 from statemachine.facts import DecisionKind
-from tests.consumer.in_oms_hands import decide, tell
+from tests.consumer.in_oms_hands import decide, explained, tell
 from tests.consumer.rig import Rig
 
 
@@ -34,7 +33,7 @@ def settle(rig: Rig) -> None:
 
 def told(rig: Rig) -> str:
     """The cause and the cure of the only reason."""
-    (one,) = operations.explanation(rig.store, rig.row(), rig.policies["alpha"], rig.clock.now()).attention
+    (one,) = explained(rig).attention
     return f"{one.cause} {one.cure}"
 
 

@@ -5,9 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from consumer.operations import orders as operations
 from consumer.operations.known import RemoteText, remote_texts
-from tests.consumer.in_oms_hands import tell
+from tests.consumer.in_oms_hands import explained, tell
 from tests.consumer.rig import Rig
 
 
@@ -19,7 +18,7 @@ def rig(tmp_path: Path) -> Rig:
 
 
 def cause(rig: Rig, reason: str) -> str:
-    found = operations.explanation(rig.store, rig.row(), rig.policies["alpha"], rig.clock.now())
+    found = explained(rig)
     return next(one.cause for one in found.attention if one.reason == reason)
 
 

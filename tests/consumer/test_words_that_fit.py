@@ -9,16 +9,11 @@ from adapters.simulators.mirakl import changes
 from consumer import bootstrap
 from consumer.operations import orders as operations
 from consumer.operations.causes import AttentionReason
-from consumer.operations.explain import Explanation
 from statemachine.facts import DecisionKind, Tracking
-from tests.consumer.in_oms_hands import decide, tell
+from tests.consumer.in_oms_hands import decide, explained, tell
 from tests.consumer.rig import Rig
 
 DAY = 24 * 3600
-
-
-def explained(rig: Rig) -> Explanation:
-    return operations.explanation(rig.store, rig.row(), rig.policies["alpha"], rig.clock.now())
 
 
 def reason(rig: Rig, name: str) -> AttentionReason:

@@ -1,24 +1,19 @@
 """The baseline: what the oldest read shows of an order that is ready for an import."""
 
 from dataclasses import replace
-from functools import reduce
 from itertools import permutations
 
 import pytest
 
 from statemachine.commands import Policy
-from statemachine.events import Event
-from statemachine.facts import Facts, Handover, Line, Snapshot, Withdrawn
+from statemachine.facts import Handover, Line, Snapshot, Withdrawn
 from statemachine.joining import join, snapshot_facts
 from statemachine.plan import awaits_read_after, plan
 from tests.statemachine.lives import at, read, snapshot_event, spoke
+from tests.statemachine.planning import known
 
 PRICES = (("prices", "0c8a"),)
 LINE = Line("L1", "", "MUG", 1)
-
-
-def facts_of(*events: Event) -> Facts:
-    return reduce(join, (one.new_facts for one in events), Facts())
 
 
 def test_the_oldest_read_counts_in_any_order_of_arrival() -> None:
@@ -27,7 +22,7 @@ def test_the_oldest_read_counts_in_any_order_of_arrival() -> None:
     changed = read("SHIPPING", updated=2, began=20, lines=(Line("L1", "", "MUG", 1), Line("L2", "CANCELED", "TEE")))
     waiting = read("WAITING_ACCEPTANCE", updated=0, began=0, lines=(Line("L1", "", "MUG", 9),))
     events = [*map(snapshot_event, (waiting, first, changed)), spoke()]
-    ends = [facts_of(*order) for order in permutations(events)]
+    ends = [known(*order) for order in permutations(events)]
     assert all(one == ends[0] for one in ends)
     assert ends[0].baseline == Handover(at(10), (("L1", 2), ("L2", 1)), PRICES)
     assert [one.token for one in plan(ends[0], Policy()).attention] == ["lines_canceled_after_import:L1 (1 of 2),L2"]
@@ -72,7 +67,7 @@ def test_a_line_that_somebody_else_may_have_left_out_is_told_when_it_ends_and_wh
     for state in ("CANCELED", ""):
         later = read("SHIPPING", updated=2, began=20, lines=(LINE, Line("L2", state, "TEE", 2)))
         events = (*map(snapshot_event, (first, later)), spoke())
-        (attention,) = {plan(facts_of(*order), Policy()).attention for order in permutations(events)}
+        (attention,) = {plan(known(*order), Policy()).attention for order in permutations(events)}
         found[state] = [one.token for one in attention]
     assert found == {
         "CANCELED": ["lines_canceled_after_import:L2"],
@@ -82,7 +77,7 @@ def test_a_line_that_somebody_else_may_have_left_out_is_told_when_it_ends_and_wh
 
 def test_an_order_that_a_version_before_read_waits_for_one_read() -> None:
     """That version kept no baseline, and the poller does not publish an order that has not changed."""
-    stored = replace(facts_of(snapshot_event(read("SHIPPING", began=10)), spoke()), baseline=None)
+    stored = replace(known(snapshot_event(read("SHIPPING", began=10)), spoke()), baseline=None)
     assert awaits_read_after(stored) == at(10)
     again = join(stored, snapshot_facts(read("SHIPPING", began=20)))
     assert again.baseline is not None

@@ -19,6 +19,7 @@ from statemachine.plan import plan
 from statemachine.reasons import Reason
 from statemachine.states import State, state_of
 from tests.statemachine.lives import LINES, answer, at, event, parcel, read, sent, settled, snapshot_event
+from tests.statemachine.planning import known
 
 CANCELED = replace(LINES[1], state="CANCELED")
 #: The OMS made two parts of our order, each with one line.
@@ -39,10 +40,6 @@ def canceled(oms_id: int, *items: tuple[str, int]) -> Event:
 
 def settle(oms_id: int, *items: str) -> Event:
     return settled(f"oms_canceled:{','.join([str(oms_id), *items])}", when=300)
-
-
-def known(*events: Event) -> Facts:
-    return reduce(join, (one.new_facts for one in events), Facts())
 
 
 def ships(facts: Facts) -> bool:

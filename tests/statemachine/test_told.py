@@ -1,7 +1,6 @@
 """What the OMS and Mirakl show that gives an attention reason, and what gives none."""
 
 from dataclasses import replace
-from functools import reduce
 
 import pytest
 
@@ -15,13 +14,10 @@ from statemachine.readings import carried
 from statemachine.reason_of_order import Attention
 from statemachine.reasons import Reason
 from tests.statemachine.lives import LINES, answer, answered, at, event, read, sent, settled, snapshot_event
+from tests.statemachine.planning import known
 
 SHIPPING = snapshot_event(read("SHIPPING", updated=5, began=200))
 IMPORTED = (SHIPPING, answered(CommandKind.IMPORT))
-
-
-def known(*events: Event) -> Facts:
-    return reduce(join, (one.new_facts for one in events), Facts())
 
 
 def status(number: int, when: float, oms_id: int = 1) -> Event:
