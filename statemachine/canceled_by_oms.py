@@ -45,12 +45,10 @@ from statemachine.reads_kept import NotShown
 from statemachine.reason_of_order import Attention
 from statemachine.reasons import Reason
 from statemachine.settled import is_settled_as_added, is_taken_out, settle_of_line, settles_part, taken_out
-from statemachine.stops import SHIPPED_LINE, TAKEN_BACK, stood_at_shipment
+from statemachine.stops import SHIPPED_LINE, TAKEN_BACK, TAKEN_BACK_OR_PART, stood_at_shipment
 
 #: Before the canceled lines that are not to be sent, in the detail of the reason.
 NOT_OWED: Final = " not owed: "
-#: What the name of a stop of a line begins with that Mirakl took back, all or a part of it.
-_TAKEN_BACK_OR_PART: Final = TAKEN_BACK.removesuffix(": ")
 
 
 def reasons_of_cancellations(facts: Facts) -> Iterator[Attention]:
@@ -262,7 +260,7 @@ def _last_taken_back(facts: Facts, lines: set[str]) -> NotShown | None:
 def _last_in_part(facts: Facts, lines: set[str]) -> NotShown | None:
     """What a settle has to know that counts for these lines, of which Mirakl has taken back no pieces now: a read after
     the newest one in which it had. None: no such read is known, or the newest has its date."""
-    stops = [(what, at) for what, at in facts.stops if what.startswith(_TAKEN_BACK_OR_PART)] if lines else []
+    stops = [(what, at) for what, at in facts.stops if what.startswith(TAKEN_BACK_OR_PART)] if lines else []
     shown_at = age_of(facts.snapshot)[0] if facts.snapshot else EPOCH
     reads = [at for what, at in stops if what.partition(": ")[2] in lines and at < shown_at]
     return NotShown(TAKEN_BACK, max(reads) + datetime.resolution, -1, False, max(reads)) if reads else None

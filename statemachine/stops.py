@@ -47,7 +47,9 @@ INCIDENT: Final = "incident of "
 _GONE: Final = "gone from Mirakl"
 TAKEN_BACK: Final = "taken back: "
 _IN_PART: Final = "taken back in part: "
-_OF_LINE: Final = (SHIPPED_LINE, INCIDENT, TAKEN_BACK, _IN_PART)
+#: Mirakl took a line back, all or a part of it.
+TAKEN_BACK_OR_PART: Final = (TAKEN_BACK, _IN_PART)
+_OF_LINE: Final = (SHIPPED_LINE, INCIDENT, *TAKEN_BACK_OR_PART)
 
 
 _Stops = tuple[tuple[str, datetime], ...]
@@ -149,7 +151,7 @@ def let_go_again(
         if of_line := next((prefix for prefix in _OF_LINE if what.startswith(prefix)), None):
             line = next((one for one in snapshot.owed_lines if what == of_line + one.id), None)
             known = [name.removeprefix(WITHDRAWN_OF) for name, _ in got[0].contents] if of_line == _IN_PART else []
-            asked = {*more, *known, *(fewer if of_line in (TAKEN_BACK, _IN_PART) else ())}
+            asked = {*more, *known, *(fewer if of_line in TAKEN_BACK_OR_PART else ())}
             if line and read_at > left_at(facts, line) and _goes_on(facts, line, what, at, asked):
                 of_lines.append((at, what))
         elif what not in ours and read_at > left_at(facts, *snapshot.owed_lines):
@@ -325,6 +327,6 @@ def _goes_on(facts: Facts, line: Line, what: str, at: datetime, asked: Collectio
         return not line.shipped
     if line.id in asked or has_left(facts, line) or is_ended_everywhere(facts, line.id):
         return False
-    if what.startswith((TAKEN_BACK, _IN_PART)):
+    if what.startswith(TAKEN_BACK_OR_PART):
         return line.withdrawn is not Withdrawn.PART and not is_settled_as_shown(facts, line.id, at)
     return not is_added_as_shown(facts, line.id, at)
