@@ -36,6 +36,7 @@ from statemachine.readings import (
     is_ended_in_oms,
     is_vouched,
     last_answer,
+    lines_left_out,
     may_have,
     mirakl_state,
     names_lines_as_sent,
@@ -138,12 +139,10 @@ def is_canceled_unsent(facts: Facts, line: Line) -> bool:
 
 
 def _without_those_of_others(facts: Facts, line_id: str) -> Facts:
-    """The facts without orders of the OMS that have other lines than this one, as their parcels show: no answer to the
-    import shows what they have, and the report that they were sent named the lines."""
+    """The facts without orders of the OMS that had other lines than this one, as their parcels show. No answer to the
+    import shows what these orders have."""
     shown = {part.oms_id for part in facts.parts if part.lines}
-    with_it = {one.oms_id for one in facts.dispatches if any(line == line_id for line, _ in one.items)}
-    sent = sent_by_status(facts) - shown - with_it
-    others = {oms_id for oms_id in sent if names_lines_as_sent(facts, oms_id)}
+    others = {oms_id for oms_id in sent_by_status(facts) - shown if _sent_others_alone(facts, oms_id, line_id)}
     if not others:
         return facts
     return replace(
@@ -151,6 +150,17 @@ def _without_those_of_others(facts: Facts, line_id: str) -> Facts:
         parts=tuple(one for one in facts.parts if one.oms_id not in others),
         dispatches=tuple(one for one in facts.dispatches if one.oms_id not in others),
     )
+
+
+def _sent_others_alone(facts: Facts, oms_id: int, line_id: str) -> bool:
+    """Whether the report that this order of the OMS was sent named lines in its parcels, all of them are ours and none
+    is this one, and no report names a number that none of these parcels has: that may be another parcel."""
+    mine = [one for one in facts.dispatches if one.oms_id == oms_id]
+    held = {line for one in mine for line, _ in one.items}
+    numbers = {"", *(one.tracking.bare_number for one in mine if one.items)}
+    others = {line.id for line in (*facts.lines, *lines_left_out(facts))} - {line_id}
+    is_named = names_lines_as_sent(facts, oms_id) and held <= others
+    return is_named and all(one.tracking.bare_number in numbers for one in mine)
 
 
 def lines_canceled_in(one: Attention, facts: Facts) -> list[Line]:

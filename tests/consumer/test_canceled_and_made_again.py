@@ -85,7 +85,28 @@ def test_an_agreed_line_that_the_next_parcel_of_this_order_holds_is_told(rig: Ri
     assert details(rig) == {"lines_canceled_after_import": "1-A-1"}
 
 
-@pytest.mark.parametrize("report", [lambda rig: tell(rig, 8, id=20), lambda rig: sent_as_20(rig, "1-A-1", "1-A-2")])
+def without_lines(rig: Rig) -> None:
+    tell(rig, 8, id=20)
+
+
+def both_lines(rig: Rig) -> None:
+    sent_as_20(rig, "1-A-1", "1-A-2")
+
+
+def a_line_that_is_not_ours_too(rig: Rig) -> None:
+    sent_as_20(rig, "1-A-2", "X-1")
+
+
+def another_number_later(rig: Rig) -> None:
+    sent_as_20(rig, "1-A-2")
+    tell(rig, 8, id=20, shipping_tracking="T21")
+
+
+@pytest.mark.parametrize(
+    "report",
+    [without_lines, both_lines, a_line_that_is_not_ours_too, another_number_later],
+    ids=lambda one: one.__name__,
+)
 def test_an_agreed_line_that_perhaps_left_is_told(rig: Rig, report: Callable[[Rig], None]) -> None:
     agreed_and_the_rest_is_canceled(rig)
     report(rig)
