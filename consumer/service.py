@@ -49,7 +49,7 @@ WEB_STOP_SECONDS: Final = 1.0
 #: This long after it was asked to stop, a process ends, whatever hangs: a client that does not close, or a call.
 END_SECONDS: Final = 20.0
 #: How long the last log line of such an end may take: the reader of the log may be what hangs.
-END_TELLING_SECONDS: Final = 0.5
+END_LOGGING_SECONDS: Final = 0.5
 #: How long an idle consumer or worker waits before it looks again, unless something wakes it.
 IDLE_SECONDS: Final = 1.0
 #: How long a loop waits after an error.
@@ -431,9 +431,9 @@ def end_now() -> None:
     Logs the names of the threads that still run: one of them waits for something that hangs.
     """
     names = sorted(thread.name for thread in threading.enumerate() if thread is not threading.current_thread())
-    telling = threading.Thread(target=lambda: log.error("stop_forced", threads=names), daemon=True)
-    telling.start()
-    telling.join(END_TELLING_SECONDS)
+    logging = threading.Thread(target=lambda: log.error("stop_forced", threads=names), daemon=True)
+    logging.start()
+    logging.join(END_LOGGING_SECONDS)
     os._exit(1)
 
 

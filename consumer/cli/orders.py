@@ -162,10 +162,11 @@ def _require_one_way(order_id: str | None, all_of: str | None, fields: dict[str,
         raise typer.BadParameter("--all-of - needs --yes, because standard input holds the list and no answer")
 
 
+_Lines = Annotated[list[str] | None, typer.Option(metavar="ID", help="Only this line; may be given again.")]
+
+
 @_decision(DecisionKind.ACCEPT)
-def _accept(
-    *, line: Annotated[list[str] | None, typer.Option(metavar="ID", help="Only this line; may be given again.")] = None
-) -> dict[str, Any]:
+def _accept(*, line: _Lines = None) -> dict[str, Any]:
     """Accept an order, even if the shop's policy does not. With --line all other lines are refused.
 
     \b
@@ -177,9 +178,7 @@ def _accept(
 
 
 @_decision(DecisionKind.REFUSE)
-def _refuse(
-    *, line: Annotated[list[str] | None, typer.Option(metavar="ID", help="Only this line; may be given again.")] = None
-) -> dict[str, Any]:
+def _refuse(*, line: _Lines = None) -> dict[str, Any]:
     """Refuse every line of an order. Mirakl informs the customer. With --line all other lines are accepted.
 
     \b

@@ -67,8 +67,8 @@ class AttentionReason:
 def attention_reasons(
     order: OrderRow, journal: Sequence[JournalRow], policy: Policy, bodies: Sequence[bytes | None] = ()
 ) -> tuple[AttentionReason, ...]:
-    """Every reason that the order has now, what is done first first. `bodies`: the order as received, then as sent
-    (words.py)."""
+    """Every reason that the order has now, in the order in which a person sees to them (`in_turn`). `bodies`: the order
+    as received, then as sent (words.py)."""
     return tuple(
         AttentionReason(
             reason=one.reason,

@@ -45,8 +45,9 @@ def _rests_on_what_is_made(one: Attention, order: OrderRow) -> bool:
 
 
 def in_turn(order: OrderRow) -> tuple[StandingAttention, ...]:
-    """The reasons of the order, what is done first first: the most urgent, then by name. All of them have the one
-    deadline of the order. A reason that others name as to be seen to first stands before them.
+    """The reasons of the order, in the order in which a person sees to them: the most urgent first, then by name.
+
+    All of them have the one deadline of the order. A reason that others name as to be seen to first stands before them.
     """
     facts = None if order.quarantine is not None else order.facts
     rank = {one: urgency_of(one, facts).rank for one in order.attention}
@@ -59,5 +60,5 @@ def in_turn(order: OrderRow) -> tuple[StandingAttention, ...]:
 
 
 def names_in_turn(order: OrderRow) -> Sequence[str]:
-    """The names of its reasons, each once, what is done first first."""
+    """The names of its reasons, each once, in the same order."""
     return list(dict.fromkeys(one.reason for one in in_turn(order)))

@@ -1,7 +1,6 @@
 """Of several reasons of an order, what is done first is read first: in `explain`, `show` and `list`."""
 
 from adapters.simulators.mirakl import changes
-from consumer.operations import orders as operations
 from consumer.operations.listing import listed, summary
 from consumer.operations.what_first import in_turn
 from tests.consumer.in_oms_hands import explained
@@ -13,11 +12,10 @@ FIRST = "First see to shipped_elsewhere: what is stopped in the OMS is not made.
 
 def read_first(rig: Rig) -> list[str]:
     """The reasons of the order as `explain` has them, which are the same in the list and in `show`."""
-    row, policy = rig.row(), rig.policies["alpha"]
-    explained = [one.reason for one in operations.explanation(rig.store, row, policy, rig.clock.now()).attention]
-    assert summary(listed(row, policy))["attention"] == explained
-    assert [one.reason for one in in_turn(row)] == explained
-    return explained
+    row, found = rig.row(), [one.reason for one in explained(rig).attention]
+    assert summary(listed(row, rig.policies["alpha"]))["attention"] == found
+    assert [one.reason for one in in_turn(row)] == found
+    return found
 
 
 def cure(rig: Rig, name: str) -> str:
