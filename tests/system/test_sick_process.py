@@ -13,6 +13,7 @@ import httpx
 import pytest
 
 from adapters.engines.processes import free_port
+from consumer.demo.fleet import STOP_SECONDS
 from consumer.demo.settings import write_settings
 from tests.support import child_signal, http, wait
 
@@ -61,7 +62,7 @@ def test_a_process_whose_log_cannot_be_written_goes_on_and_counts(tmp_path: Path
         wait(lambda: lost_lines(port) >= 2, "lost lines are counted", 120)
         assert is_ready(port)
         process.send_signal(signal.SIGTERM)
-        process.wait(20)
+        process.wait(STOP_SECONDS)
         assert process.stderr
         assert b"Traceback" not in process.stderr.read()
 
@@ -73,7 +74,7 @@ def test_a_process_stops_in_order_after_each_signal_that_ends_it(tmp_path: Path,
     with child_signal(number, signal.SIG_DFL), running(tmp_path, port, subprocess.PIPE) as process:
         wait(lambda: is_ready(port), "the process is ready", 120)
         process.send_signal(number)
-        assert process.wait(30) == 0
+        assert process.wait(STOP_SECONDS) == 0
         assert process.stdout
         assert b"stopped" in process.stdout.read()
         process.stdout.close()
@@ -88,4 +89,4 @@ def test_a_process_that_was_told_to_outlive_its_terminal_does(tmp_path: Path) ->
         process.send_signal(signal.SIGHUP)
         assert is_ready(port)
         process.send_signal(signal.SIGTERM)
-        assert process.wait(30) == 0
+        assert process.wait(STOP_SECONDS) == 0

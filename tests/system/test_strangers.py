@@ -18,6 +18,7 @@ import psutil
 import pytest
 
 from adapters.engines.processes import free_port
+from consumer.demo.fleet import STOP_SECONDS
 from consumer.demo.settings import CALLBACK_SECRET, write_settings
 from tests.support import LONG, http
 
@@ -110,7 +111,7 @@ def test_strangers_get_no_descriptors_no_memory_and_no_lines_of_the_log(running:
         assert running.memory() - before < 30 * 1024 * 1024
         assert running.lines_of_the_log() - lines_before < 20_000
     running.process.send_signal(signal.SIGTERM)
-    assert running.process.wait(20) == 0
+    assert running.process.wait(STOP_SECONDS) == 0
 
 
 def test_a_process_raises_its_limit_of_open_files() -> None:
