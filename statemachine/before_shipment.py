@@ -1,19 +1,18 @@
-"""Which read is compared with what the OMS got: the newest one before the shipment, or the first one after it.
+"""The newest read before the shipment, the newest one before the arrival, and the first one after the shipment.
 
 Mirakl removes the data of customers some time after the shipment. So what a later read shows of an address is no
 change. But what changed before the shipment still needs a person after it: the parcel went to the old address. So the
 facts keep the contents of the newest read before the shipment, once a later one shows the order shipped or at its end.
 
-OR24 goes out without a read. So what Mirakl changed just before it is shown by the first read that shows the order
-shipped. The facts keep where that read shows that the parcel goes, too.
+Somebody else may report the order shipped while the OMS still makes it. So the facts keep the newest read before the
+arrival, too. And OR24 goes out without a read: what Mirakl changed just before it is shown by the first read that shows
+the order shipped. The facts keep where that read shows that the parcel goes. compared.py says which read counts when.
 """
 
 from dataclasses import replace
-from datetime import timedelta
 from typing import Final
 
 from statemachine.asked_once import asked_once
-from statemachine.commands import CommandKind
 from statemachine.facts import (
     AFTER_SHIPPING,
     DEBIT,
@@ -23,16 +22,14 @@ from statemachine.facts import (
     Snapshot,
     age_of,
 )
-from statemachine.formulas import differ
-from statemachine.readings import last_answer
 from statemachine.reads_kept import LastOpen
 
 _Contents = tuple[tuple[str, str], ...]
 #: Among the contents of these reads, followed by the id of a line: the number of its pieces.
 PIECES: Final = "pieces of "
 _DESTINATION: Final = ("pick-up point", "shipping address")
-#: A read that began later after the answer to OR24 may lack data of the customer, because Mirakl has removed them.
-SOON: Final = timedelta(days=1)
+#: The states in which the customer has the parcel, or may fetch it.
+_ARRIVED: Final = ("TO_COLLECT", "RECEIVED", "CLOSED")
 
 
 def is_before_shipment(read: Snapshot) -> bool:
@@ -54,6 +51,34 @@ def last_open(newest: Snapshot | None, one: Facts, other: Facts) -> LastOpen | N
         return one.last_open or other.last_open
     last = max((last for facts in (one, other) if (last := newest_open(facts))), default=None)
     return last and replace(last, contents=_apart(last.contents, contents_of(newest)))
+
+
+def is_underway(read: Snapshot) -> bool:
+    """Whether this read does not show that the parcel arrived, nor the order at its end."""
+    return read.state not in (*_ARRIVED, *FINAL)
+
+
+def last_underway(newest: Snapshot | None, one: Facts, other: Facts) -> LastOpen | None:
+    """The newest read before the arrival. `one` and `other` are joined.
+
+    None while the newest read is such a read, because it says all, and if an earlier version stored the newest read.
+    """
+    if newest is None or not newest.is_followed or is_underway(newest):
+        return None
+    if one.snapshot is None or other.snapshot is None:  # of most joins; this saves time
+        return one.last_underway or other.last_underway
+    last = max((last for facts in (one, other) if (last := newest_underway(facts))), default=None)
+    return last and replace(last, contents=_apart(last.contents, contents_of(newest)))
+
+
+def newest_underway(facts: Facts) -> LastOpen | None:
+    """The newest read before the arrival, with all its contents. None: it is not known."""
+    read = facts.snapshot
+    if read is None:
+        return None
+    if is_underway(read):
+        return LastOpen(*age_of(read), contents_of(read)) if read.is_followed else None
+    return facts.last_underway and _whole(facts.last_underway, contents_of(read))
 
 
 def first_shipped(newest: Snapshot | None, one: Facts, other: Facts) -> LastOpen | None:
@@ -92,24 +117,6 @@ def oldest_shipped(facts: Facts) -> LastOpen | None:
     debited = read.state in DEBIT and any(line.shipped for line in read.lines)
     is_shipped = read.is_remembered and (debited or read.state in AFTER_SHIPPING)
     return LastOpen(*age_of(read), _goes_to(read)) if is_shipped else None
-
-
-@asked_once
-def compared(facts: Facts) -> LastOpen | None:
-    """The read that is compared with what the OMS got, with all its contents. None: it is not known.
-
-    It is the newest read before the shipment. If the first read after it shows soon after OR24 that the parcel goes
-    elsewhere, it is that one: but of its contents only this counts. Others may change because of the shipment.
-    """
-    last, first = newest_open(facts), oldest_shipped(facts)
-    answer = last_answer(facts, CommandKind.CONFIRM)
-    if last is None or first is None or answer is None or first < last or not first.has_address:
-        return last
-    known = dict(last.contents)
-    moved = {name: digest for name, digest in first.contents if differ(known.get(name, digest), digest)}
-    if not moved or first.read_at - answer.at > SOON:
-        return last
-    return replace(first, contents=tuple(sorted((known | moved).items())))
 
 
 def contents_of(read: Snapshot) -> _Contents:

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Final
 
-from statemachine.before_shipment import PIECES, compared, oldest_shipped
+from statemachine.before_shipment import PIECES, oldest_shipped
 from statemachine.canceled_by_oms import (
     asked_as_owed_again,
     is_asked_as_canceled,
@@ -12,7 +12,9 @@ from statemachine.canceled_by_oms import (
     reasons_of_cancellations,
 )
 from statemachine.canceled_pieces import pieces_taken_back
+from statemachine.changed_contents import changed_contents
 from statemachine.commands import CommandKind, Policy
+from statemachine.compared import compared
 from statemachine.facts import (
     AFTER_SHIPPING,
     ATTACHMENT,
@@ -28,7 +30,6 @@ from statemachine.facts import (
     rank_of,
 )
 from statemachine.in_oms import (
-    changed_contents,
     has_left,
     is_confirmed_by_us,
     is_done_in_oms,

@@ -194,6 +194,7 @@ class Snapshot:
     references: str = ""  # digest of those in the event (Event.references); empty: none, or not known
     is_compared: bool = False  # with reads before it (before_shipment.py); False: an earlier version stored the read
     is_remembered: bool = False  # by first_shipped and stops_read of Facts; False: an earlier version stored the read
+    is_followed: bool = False  # by last_underway of Facts; False: an earlier version stored the read
 
     @property
     def owed_lines(self) -> tuple[Line, ...]:
@@ -428,6 +429,9 @@ class Facts(KeepsAnswers):
     last_open: LastOpen | None = None
     #: The oldest read that shows the order shipped. None while that is the newest read, and if it is not known.
     first_shipped: LastOpen | None = None
+    #: The newest read that does not show the order arrived or at its end. None while that is the newest read, and if it
+    #: is not known.
+    last_underway: LastOpen | None = None
     #: Values that reads before the shipment showed and the newest of these reads does not show (other_values.py).
     other_values: tuple[Shown, ...] = ()
     #: (Mirakl's state, the earliest start of a read that showed it), of the states in `SELLER_ACTS` (joining.py).

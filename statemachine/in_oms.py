@@ -1,12 +1,9 @@
 """What the OMS still has of an order, and whether somebody else sent it. readings.py has the lines of its parts."""
 
-from collections.abc import Collection
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime
 from typing import Final
 
-from statemachine.before_shipment import compared
-from statemachine.by_field import digest_named, fields_in, left_out_of, settled_on, shows_change
 from statemachine.commands import CommandKind, Policy
 from statemachine.facts import (
     AFTER_SHIPPING,
@@ -17,11 +14,8 @@ from statemachine.facts import (
     PAY_ON_SHIPMENT,
     VOUCHED,
     Facts,
-    Handover,
     Line,
 )
-from statemachine.formulas import formula_of
-from statemachine.other_values import values_between, was_another
 from statemachine.parcels import sent_more_at
 from statemachine.parts import parts_in_oms, parts_with, sent_by_status
 from statemachine.payloads import what_oms_got
@@ -39,7 +33,7 @@ from statemachine.readings import (
     mirakl_state,
 )
 from statemachine.receipts import repeats
-from statemachine.settled import left_though_stopped_at, settled_contents, settled_pieces
+from statemachine.settled import left_though_stopped_at, settled_pieces
 from statemachine.vouches import report_known_at
 
 #: Statuses in which the OMS makes nothing: a question, canceled, on hold (docs/kornitx.md 8.1).
@@ -105,51 +99,6 @@ def is_to_be_sent(facts: Facts, line: Line) -> bool:
     """Whether the line is to be sent, or only our OR24 marked it shipped: it marks every line, also one whose refund is
     rejected later."""
     return line.is_owed or (is_confirmed_by_us(facts) and line.state in AFTER_SHIPPING and not line.is_taken_back)
-
-
-@dataclass(frozen=True, slots=True)
-class ChangedContent:
-    """A content (`Handover.contents`) of which Mirakl shows another value than the OMS has or may have."""
-
-    has: str  # the digest of what the OMS has: of what it got, or of what a person settled since
-    named: str  # how the reason names the digest of what Mirakl shows (by_field.py)
-    #: Mirakl shows again what the OMS has; reads between showed another value. False also if that is not known, because
-    #: the two digests are of different formulas.
-    is_back: bool
-
-
-def changed_contents(facts: Facts, left_out: Collection[str]) -> dict[str, ChangedContent]:
-    """The contents of which the read that is compared shows another value than the OMS has or may have, by their names.
-    A person who settles a change has corrected it in the OMS.
-
-    If reads since showed another value that no person settled, the OMS may have that one, so the content is named too.
-
-    `left_out`: codes of custom fields that the shop's imports leave out now. They count for an import of which it is
-    not known what it left out.
-    """
-    shown = compared(facts)
-    now = dict(shown.contents if shown else ())
-    found: dict[str, ChangedContent] = {}
-    for got in what_oms_got(facts):
-        has, without = _contents_in_oms(facts, got), left_out_of(got, left_out)
-        names = {name for name, digest in now.items() if shows_change(has.get(name, digest), digest, without)}
-        again = {one.name for one in values_between(facts)} & has.keys() & now.keys() - found.keys() - names
-        back = {name for name in again if was_another(facts, name, has[name], now[name], got, left_out=without)}
-        for name in sorted(names | back):
-            digest = digest_named(has[name], now[name], without)
-            digest = settled_on(found[name].named, digest) if name in found else digest
-            is_back = name in back and formula_of(has[name]) == formula_of(now[name])
-            found[name] = ChangedContent(has[name], digest, is_back=is_back)
-    return found
-
-
-def _contents_in_oms(facts: Facts, got: Handover) -> dict[str, str]:
-    """The digests of what the OMS got, or of what a person settled since."""
-    has = dict(got.contents)
-    for name, digest in settled_contents(facts, got.at).items():
-        if name in has or fields_in(digest) is None:  # else the settle names some of the fields alone
-            has[name] = settled_on(has.get(name, ""), digest)
-    return has
 
 
 def is_confirmed_by_us(facts: Facts) -> bool:

@@ -8,7 +8,7 @@ facts.py (`newer`) says which one it is (docs/rules.md 2).
 from dataclasses import fields, replace
 from typing import Any, Final
 
-from statemachine.before_shipment import first_shipped, last_open
+from statemachine.before_shipment import first_shipped, last_open, last_underway
 from statemachine.facts import (
     AFTER_SHIPPING,
     DEBIT,
@@ -60,6 +60,7 @@ def join(one: Facts, other: Facts) -> Facts:
         not_shown=not_shown(newest, one, other),
         last_open=last_open(newest, one, other),
         first_shipped=first_shipped(newest, one, other),
+        last_underway=last_underway(newest, one, other),
         other_values=other_values(one, other),
         seen=_least(one.seen, other.seen),
         stops=_largest(one.stops, other.stops),
@@ -133,7 +134,7 @@ def snapshot_facts(snapshot: Snapshot) -> Facts:
     shipped = snapshot.state in AFTER_SHIPPING or debit_after_shipping
     paid_on_shipment = snapshot.state in DEBIT and snapshot.workflow == PAY_ON_SHIPMENT
     update = snapshot.updated_at if shipped or paid_on_shipment else EPOCH
-    snapshot = replace(snapshot, shows=shown_by(snapshot), is_compared=True, is_remembered=True)
+    snapshot = replace(snapshot, shows=shown_by(snapshot), is_compared=True, is_remembered=True, is_followed=True)
     return Facts(
         snapshot=snapshot,
         shipped_seen=shipped,

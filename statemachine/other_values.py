@@ -15,8 +15,9 @@ from collections.abc import Collection, Iterable, Iterator
 from typing import Final
 
 from statemachine.asked_once import asked_once
-from statemachine.before_shipment import PIECES, compared, is_before_shipment, newest_open
+from statemachine.before_shipment import PIECES, is_before_shipment, newest_open
 from statemachine.by_field import fields_in, shows_change
+from statemachine.compared import compared
 from statemachine.facts import EPOCH, MESSAGES, WITHDRAWN_OF, Decision, Facts, Handover, Snapshot, age_of
 from statemachine.formulas import differ, formula_of
 from statemachine.occurrences import Begun, age_of_kept

@@ -2,7 +2,8 @@
 
 from collections.abc import Iterable
 
-from statemachine.before_shipment import newest_open, oldest_shipped
+from statemachine.before_shipment import newest_open, newest_underway, oldest_shipped
+from statemachine.commands import CommandKind
 from statemachine.events import Trigger
 from statemachine.facts import Facts, Handover, Snapshot, newer
 from statemachine.reads_kept import LastOpen
@@ -14,14 +15,17 @@ def surplus_reads(events: Iterable[tuple[Trigger, Facts]]) -> frozenset[str]:
 
     Something rests on the newest read, on the newest one at each call, report of the OMS and decision, and on the read
     of the baseline (`Facts.baseline`). Also on the first read after the shipment, if it shows that the parcel goes
-    elsewhere than the newest read before it shows (before_shipment.py). If Mirakl shows a state that we do not know,
-    the newest read with a state that we know counts beside it, because predicates use that one.
+    elsewhere than the newest read before it shows (before_shipment.py), and on the newest read before the arrival, if
+    it shows other contents and somebody else reported the shipment. If Mirakl shows a state that we do not know, the
+    newest read with a state that we know counts beside it, because predicates use that one.
     """
     known: Snapshot | None = None
     unknown: Snapshot | None = None
     baseline: tuple[Handover, str] | None = None
     before: LastOpen | None = None
     first: LastOpen | None = None
+    underway: LastOpen | None = None
+    ours = False  # our OR24 was called or answered
     shown, kept = set[str](), set[str]()
     for trigger, new in events:
         if trigger not in (Trigger.SNAPSHOT, Trigger.CLOCK):
@@ -33,9 +37,14 @@ def surplus_reads(events: Iterable[tuple[Trigger, Facts]]) -> frozenset[str]:
             baseline = mine if baseline is None else min(baseline, mine)
         before = max(filter(None, (before, newest_open(new))), default=None)
         first = min(filter(None, (first, oldest_shipped(new))), default=None)
+        called = [*(one.kind for one in new.attempts), *(one.kind for one in new.answers)]
+        ours = ours or CommandKind.CONFIRM in called
+        underway = max(filter(None, (underway, newest_underway(new))), default=None)
     kept |= _digests(known, unknown) | ({baseline[1]} if baseline else set())
     if before and first and {*first.contents} - {*before.contents}:
         kept.add(first.digest)
+    if before and underway and not ours and {*underway.contents} - {*before.contents}:
+        kept.add(underway.digest)
     return frozenset(shown - kept)
 
 

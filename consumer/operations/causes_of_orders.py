@@ -34,6 +34,7 @@ from consumer.operations.deadline_causes import acceptance_due, shipping_due
 from consumer.operations.payments import workflow_in_words
 from statemachine.canceled_by_oms import NOT_OWED, is_said_to_have_left, lines_canceled_in
 from statemachine.canceled_pieces import pieces_canceled, pieces_made_again, pieces_taken_back
+from statemachine.changed_contents import changed_contents
 from statemachine.elsewhere import left_though_marked, sent_twice_at
 from statemachine.facts import (
     AFTER_SHIPPING,
@@ -49,7 +50,7 @@ from statemachine.facts import (
     Withdrawn,
 )
 from statemachine.ids_in_text import entries, named_in, read
-from statemachine.in_oms import changed_contents, has_left, is_confirmed_by_us, unfinished_parts
+from statemachine.in_oms import has_left, is_confirmed_by_us, unfinished_parts
 from statemachine.left_twice import LeftTwice, left_twice
 from statemachine.made_twice import made_twice, orders_too_many
 from statemachine.missing import not_found_since_read

@@ -15,11 +15,11 @@ from adapters.messages.json_slices import load_object
 from adapters.store import snapshots as snapshot_rows
 from adapters.store.orders import OrderRow
 from adapters.store.transaction import Store
-from statemachine.before_shipment import compared
 from statemachine.by_field import code_digest, fields_in, left_out_of, shows_change
+from statemachine.changed_contents import changed_contents
+from statemachine.compared import compared
 from statemachine.facts import Facts
 from statemachine.formulas import formula_of
-from statemachine.in_oms import changed_contents
 from statemachine.payloads import what_oms_got
 from statemachine.reasons import Reason
 
@@ -33,7 +33,7 @@ class ChangedValue:
     sku: str
     field: str  # empty: `changed` says all
     oms: str | None  # what the import sent, or what a person who settled an earlier change says that the OMS has
-    mirakl: str | None  # what Mirakl shows now; of a shipped order: by the read that is compared (before_shipment.py)
+    mirakl: str | None  # what Mirakl shows now; of a shipped order: by the read that is compared (compared.py)
 
 
 def changed_values(store: Store, row: OrderRow, left_out: Collection[str] = ()) -> list[ChangedValue]:

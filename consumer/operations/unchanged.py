@@ -15,6 +15,7 @@ _NOT_SEEN: Final[dict[str, Any]] = {
     "not_shown": (),
     "last_open": None,
     "first_shipped": None,
+    "last_underway": None,
     "seen": (),
     "stops": (),
     "stops_read": (),

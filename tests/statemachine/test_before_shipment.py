@@ -7,7 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from adapters.store.facts_json import facts_from_json, facts_to_json
-from statemachine.before_shipment import compared, contents_of, is_before_shipment, oldest_shipped
+from statemachine.before_shipment import contents_of, is_before_shipment, newest_underway, oldest_shipped
+from statemachine.compared import compared
 from statemachine.facts import (
     AFTER_SHIPPING,
     DEBIT,
@@ -63,6 +64,20 @@ def test_the_oldest_read_after_the_shipment_is_known(several, random, cut) -> No
     assert facts.snapshot is not None
     if first and age_of(first) == age_of(facts.snapshot):
         assert facts.first_shipped is None, "it is kept only while it is not the newest read"
+    random.shuffle(several)
+    assert known(*several, several[0]) == facts
+    assert join(known(*several[:cut]), known(*several[cut:])) == facts
+    assert facts_from_json(facts_to_json(facts)) == facts
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.lists(reads(), min_size=1, max_size=6), st.randoms(), st.integers(0, 6))
+def test_the_newest_read_before_the_arrival_is_known(several, random, cut) -> None:  # type: ignore[no-untyped-def]
+    facts = known(*several)
+    earlier = [one for one in several if one.state not in ("CLOSED", "CANCELED")]
+    last = max(earlier, key=age_of, default=None)
+    assert newest_underway(facts) == (last and LastOpen(*age_of(last), contents_of(last)))
+    assert facts.last_underway is None or facts.snapshot not in earlier, "it is kept only while the newest tells less"
     random.shuffle(several)
     assert known(*several, several[0]) == facts
     assert join(known(*several[:cut]), known(*several[cut:])) == facts

@@ -5,8 +5,9 @@ from dataclasses import replace
 
 from hypothesis import given, settings
 
+from statemachine.commands import CommandKind
 from statemachine.events import Event, Trigger
-from statemachine.facts import Facts, Handover
+from statemachine.facts import Attempt, Facts, Handover
 from statemachine.joining import join, snapshot_facts
 from statemachine.surplus_reads import surplus_reads
 from tests.statemachine.lives import clock, event, read, sent, settled, snapshot_event
@@ -31,6 +32,10 @@ def shows(state: str, updated: float) -> Event:
 
 def claimed(kind: str) -> Event:
     return event(Trigger.CALL, f"claim {kind}", Facts())
+
+
+def confirmed() -> Event:
+    return event(Trigger.CALL, "claim ship", Facts(attempts=(Attempt(CommandKind.CONFIRM, ""),)))
 
 
 def test_without_a_read_nothing_is_kept() -> None:
@@ -83,6 +88,16 @@ def test_the_first_read_after_the_shipment_is_kept_if_it_shows_that_the_parcel_g
     for address, also in (("a0", []), ("a1", ["SHIPPED"])):
         events = [with_address("SHIPPING", 2, "a0"), with_address("SHIPPED", 3, address), *ends]
         assert kept(*events) == kept(*reversed(events)) == ["CLOSED", *also, "SHIPPING"]
+
+
+def test_the_newest_read_before_the_arrival_is_kept_if_it_shows_other_contents_and_or24_was_not_ours() -> None:
+    def with_address(state: str, updated: float, address: str) -> Event:
+        return snapshot_event(read(state, updated=updated, contents=(("shipping address", address),)))
+
+    for address, call, also in (("a1", [], ["SHIPPED"]), ("a0", [], []), ("a1", [confirmed()], [])):
+        marked = [with_address("SHIPPING", 2, "a0"), *call, with_address("SHIPPED", 3, "a0")]
+        events = [*marked, with_address("SHIPPED", 4, address), with_address("CLOSED", 5, "a2")]
+        assert kept(*events) == ["CLOSED", *also, "SHIPPING"]
 
 
 @settings(max_examples=150, deadline=None)
