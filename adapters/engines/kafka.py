@@ -23,13 +23,13 @@ from adapters.engines.processes import (
     START_SECONDS,
     EngineFailed,
     EngineMissing,
-    _end,
-    _made,
-    _spawn,
-    _tail,
-    _wait_for,
+    end_process,
     free_ports,
+    last_lines,
+    made_folder,
     run_tool,
+    spawn,
+    wait_for,
 )
 
 KAFKA_VERSION: Final = "4.4.0"
@@ -142,7 +142,7 @@ class Kafka:
         missing = kafka_missing()
         if missing:
             raise EngineMissing(missing)
-        kafka = cls(_made(folder), brokers, secure, heap_megabytes)
+        kafka = cls(made_folder(folder), brokers, secure, heap_megabytes)
         atexit.register(kafka.stop)
         try:
             for number in range(brokers):
@@ -188,7 +188,7 @@ class Kafka:
             process.terminate()
             process.send_signal(signal.SIGCONT)  # a frozen process handles SIGTERM only after SIGCONT
         for process in self._running.values():
-            _end(process)
+            end_process(process)
         self._running.clear()
 
     def _format(self, number: int) -> None:
@@ -253,7 +253,7 @@ class Kafka:
     def _launch(self, number: int) -> None:
         command = ["java", f"-Xmx{self._heap_megabytes}m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1"]
         command += ["-Dorg.slf4j.simpleLogger.defaultLogLevel=warn", "-cp", f"{self._jars}/*", "kafka.Kafka"]
-        self._running[number] = _spawn([*command, str(self._config(number))], self._log(number))
+        self._running[number] = spawn([*command, str(self._config(number))], self._log(number))
 
     def _log(self, number: int) -> Path:
         return self._folder / f"broker-{number}.log"
@@ -287,16 +287,16 @@ class Kafka:
                 reason = repr(error)
                 return False
 
-        if not _wait_for(look):
+        if not wait_for(look):
             raise EngineFailed(f"{complaint} after {START_SECONDS:.0f} s, {reason}:\n{self._tails()}")
 
     def _all_alive(self) -> None:
         for number, process in self._running.items():
             if process.poll() is not None:
-                raise EngineFailed(f"broker {number} ended:\n{_tail(self._log(number))}")
+                raise EngineFailed(f"broker {number} ended:\n{last_lines(self._log(number))}")
 
     def _tails(self) -> str:
-        return "\n".join(f"broker {number}: {_tail(self._log(number))}" for number in self._running)
+        return "\n".join(f"broker {number}: {last_lines(self._log(number))}" for number in self._running)
 
 
 def create_topics(servers: list[str], topics: Mapping[str, int]) -> None:
@@ -317,7 +317,7 @@ def create_topics(servers: list[str], topics: Mapping[str, int]) -> None:
         return led == topics.keys()
 
     try:
-        if not _wait_for(are_led):
+        if not wait_for(are_led):
             raise EngineFailed(f"Kafka has not created the topics {', '.join(topics)}")
     finally:
         admin.close()

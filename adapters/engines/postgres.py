@@ -22,13 +22,13 @@ from adapters.engines.processes import (
     STOP_SECONDS,
     EngineFailed,
     EngineMissing,
-    _kill_with_children,
-    _made,
-    _spawn,
-    _tail,
-    _wait_for,
     free_port,
+    kill_with_children,
+    last_lines,
+    made_folder,
     run_tool,
+    spawn,
+    wait_for,
 )
 
 DEBIAN: Final = Path("/usr/lib/postgresql")  # where Debian has a folder for each version
@@ -79,7 +79,7 @@ class Postgres:
         programs = postgres_programs()
         if programs is None:
             raise EngineMissing(_POSTGRES_CURE)
-        postgres = cls(_made(folder), programs)
+        postgres = cls(made_folder(folder), programs)
         atexit.register(postgres.stop)
         try:
             postgres._make()
@@ -100,22 +100,22 @@ class Postgres:
         """Start the server, after `kill` with the same data and port. Returns when it answers. Raises EngineFailed."""
         command = [str(self._programs / "postgres"), "-D", str(self._data), "-p", str(self._port)]
         command += ["-c", f"listen_addresses={HOST}", "-c", "unix_socket_directories=", "-c", "max_connections=300"]
-        self._process = _spawn(command, self._log, self._user)
+        self._process = spawn(command, self._log, self._user)
 
         def answers() -> bool:
             if self._process is not None and self._process.poll() is not None:
-                raise EngineFailed(f"PostgreSQL ended:\n{_tail(self._log)}")
+                raise EngineFailed(f"PostgreSQL ended:\n{last_lines(self._log)}")
             with suppress(psycopg.OperationalError), self._connection():
                 return True
             return False
 
-        if not _wait_for(answers):
-            raise EngineFailed(f"PostgreSQL does not answer:\n{_tail(self._log)}")
+        if not wait_for(answers):
+            raise EngineFailed(f"PostgreSQL does not answer:\n{last_lines(self._log)}")
 
     def kill(self) -> None:
         """Kill the server and all its processes, as in a crash."""
         if self._process is not None:
-            _kill_with_children(self._process)
+            kill_with_children(self._process)
             self._process = None
 
     def demote(self) -> None:

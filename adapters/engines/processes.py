@@ -81,7 +81,8 @@ def run_tool(
     return done.stdout
 
 
-def _made(folder: Path) -> Path:
+def made_folder(folder: Path) -> Path:
+    """Make the folder, if it is missing, and return its absolute path."""
     folder.mkdir(parents=True, exist_ok=True)
     return folder.resolve()  # absolute, because the engines run in another working directory
 
@@ -91,7 +92,7 @@ def _as_user(user: str | None) -> dict[str, Any]:
     return {} if user is None else {"user": user, "group": pwd.getpwnam(user).pw_gid, "extra_groups": []}
 
 
-def _spawn(command: list[str], log: Path, user: str | None = None) -> "subprocess.Popen[bytes]":
+def spawn(command: list[str], log: Path, user: str | None = None) -> "subprocess.Popen[bytes]":
     """Start a program in a new session. Otherwise Ctrl-C on the terminal would end the engine before its clients."""
     with log.open("ab") as out:
         return subprocess.Popen(
@@ -105,7 +106,7 @@ def _spawn(command: list[str], log: Path, user: str | None = None) -> "subproces
         )
 
 
-def _kill_with_children(process: "subprocess.Popen[bytes]") -> None:
+def kill_with_children(process: "subprocess.Popen[bytes]") -> None:
     """Kill a process and its children. A child that went on running could commit a transaction after the "crash"."""
     if process.poll() is not None:
         return
@@ -117,7 +118,7 @@ def _kill_with_children(process: "subprocess.Popen[bytes]") -> None:
             child.kill()
     process.kill()
     process.wait()
-    _wait_for(lambda: not any(_runs(child) for child in children))  # until then they hold memory that a new start needs
+    wait_for(lambda: not any(_runs(child) for child in children))  # until then they hold memory that a new start needs
 
 
 def _runs(process: psutil.Process) -> bool:
@@ -126,7 +127,7 @@ def _runs(process: psutil.Process) -> bool:
     return False
 
 
-def _end(process: "subprocess.Popen[bytes]") -> None:
+def end_process(process: "subprocess.Popen[bytes]") -> None:
     """Wait for a process that was asked to end. If it still runs after STOP_SECONDS, kill it."""
     try:
         process.wait(STOP_SECONDS)
@@ -135,7 +136,7 @@ def _end(process: "subprocess.Popen[bytes]") -> None:
         process.wait()
 
 
-def _wait_for(holds: Callable[[], bool]) -> bool:
+def wait_for(holds: Callable[[], bool]) -> bool:
     """Wait until the condition holds. Returns False if it does not hold within START_SECONDS."""
     ends_at = time.monotonic() + START_SECONDS
     while time.monotonic() < ends_at:
@@ -145,5 +146,6 @@ def _wait_for(holds: Callable[[], bool]) -> bool:
     return False
 
 
-def _tail(log: Path) -> str:
+def last_lines(log: Path) -> str:
+    """The last 2,000 characters of a log. Empty if there is none."""
     return log.read_text(errors="replace")[-2000:] if log.exists() else ""

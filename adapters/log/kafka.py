@@ -282,7 +282,7 @@ class KafkaLog:
                 if admin is None:
                     options = {**CLIENT_OPTIONS, **ADMIN_OPTIONS, **self._client()}
                     admin = self._admin = new_client(kafka.KafkaAdminClient, options)
-                return _until_answered(lambda: question(admin))
+                return until_answered(lambda: question(admin))
             except OrderflowError:
                 raise
             except Exception as error:
@@ -333,7 +333,7 @@ def _commit(found: Any) -> int | None:
     return found.offset if found is not None and found.offset >= 0 else None
 
 
-def _until_answered(question: Callable[[], T]) -> T:
+def until_answered(question: Callable[[], T]) -> T:
     """Repeat the request while Kafka answers with a retriable error, for ASK_SECONDS.
 
     Kafka does so at the first request about a group, and while a partition's leader is elected.

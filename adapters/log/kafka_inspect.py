@@ -9,7 +9,7 @@ from kafka.admin import ConfigFilterType, ConfigResource, ConfigResourceType
 from kafka.errors import AuthorizationError, KafkaError
 
 from adapters.errors import OrderflowError
-from adapters.log.kafka import ADMIN_OPTIONS, _until_answered
+from adapters.log.kafka import ADMIN_OPTIONS, until_answered
 from adapters.log.kafka_client import CLIENT_OPTIONS, close_quietly, new_client, unavailable
 
 #: Settings of a topic that the doctor reads.
@@ -45,7 +45,7 @@ class KafkaInspector:
     def may_read_group(self, group: str) -> bool:
         """Whether this user may read as a member of a group. Without members in it: whether this user may see it."""
         try:
-            asked = _until_answered(lambda: self._admin.describe_groups([group], include_authorized_operations=True))
+            asked = until_answered(lambda: self._admin.describe_groups([group], include_authorized_operations=True))
         except AuthorizationError:
             return False
         except KafkaError as error:
@@ -66,7 +66,7 @@ class KafkaInspector:
 
     def _ask(self, question: Callable[[], Any]) -> Any:
         try:
-            return _until_answered(question)
+            return until_answered(question)
         except OrderflowError:
             raise
         except Exception as error:

@@ -49,7 +49,7 @@ class AtRemote:
     machine: Clock
     store: Callable[[], Store | None]
     transport: Any = None
-    _dates: list[tuple[datetime, datetime]] = field(default_factory=list)  # the remote's clock, and ours then
+    dates: list[tuple[datetime, datetime]] = field(default_factory=list)  # the remote's clock, and ours then
 
     @property
     def table(self) -> ShopTable:
@@ -74,7 +74,7 @@ class AtRemote:
     def noted(self, date: datetime | None) -> None:
         """Note the time at which the remote answered just now."""
         if date is not None:
-            self._dates.append((date, self.machine.now()))
+            self.dates.append((date, self.machine.now()))
 
 
 # -- Mirakl ------------------------------------------------------------------------------------------------------
@@ -164,9 +164,9 @@ def oms_key(patient: AtRemote) -> list[Found]:
 
 def clock(patient: AtRemote) -> list[Found]:
     """The clock of this machine shows the time of the remote's answers."""
-    if not patient._dates:
+    if not patient.dates:
         return skipped("the answer names no time")
-    theirs, ours = patient._dates[0]
+    theirs, ours = patient.dates[0]
     return skew((ours - theirs).total_seconds(), "the remote")
 
 
