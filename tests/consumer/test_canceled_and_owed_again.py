@@ -1,25 +1,18 @@
 """Mirakl took a line or pieces back, the OMS canceled them too, and they are to be sent again: one reason asks."""
 
 from collections.abc import Callable
-from pathlib import Path
 
 import pytest
 
 from adapters.simulators.mirakl import changes
-from consumer.operations import orders as operations
 from statemachine.facts import DecisionKind
-from tests.consumer.in_oms_hands import answer_with, decide, details, lower, tell
+from tests.consumer.in_oms_hands import answer_with, decide, details, explained, lower, tell
 from tests.consumer.rig import Rig
 
 LINE, OTHER = "1-A-1", "1-A-2"
 TAKEN_OUT = "lines_canceled_after_import"
 ADDED = "lines_added_after_import"
 Step = Callable[[Rig], None]
-
-
-@pytest.fixture
-def rig(tmp_path: Path) -> Rig:
-    return Rig(tmp_path)
 
 
 def oms_cancels(rig: Rig, pieces: int = 1) -> None:
@@ -46,7 +39,7 @@ def settle_all(rig: Rig) -> None:
 
 
 def cure(rig: Rig, reason: str) -> str:
-    found = operations.explanation(rig.store, rig.row(), rig.policies["alpha"], rig.clock.now())
+    found = explained(rig)
     return next(one.cure for one in found.attention if one.reason == reason)
 
 
@@ -196,6 +189,6 @@ def test_the_people_who_look_later_read_one_sentence_of_it(rig: Rig) -> None:
     settled_between(rig, None)
     reject_refund(rig)
     settle_all(rig)
-    waits = operations.explanation(rig.store, rig.row(), rig.policies["alpha"], rig.clock.now()).waits_for
+    waits = explained(rig).waits_for
     assert f"settled oms_canceled at 2026-03-01 12:05 UTC (seen): Mirakl still shows {LINE} to be sent" in waits
     assert "the OMS makes what was added" not in waits

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -22,11 +21,6 @@ from tests.consumer.rig import Rig
 
 CHANGED, WROTE, ELSEWHERE = "changed_after_import", "message_after_import", "shipped_elsewhere"
 Step = Callable[[Rig], None]
-
-
-@pytest.fixture
-def rig(tmp_path: Path) -> Rig:
-    return Rig(tmp_path)
 
 
 def set_fields(rig: Rig, **fields: Any) -> None:
