@@ -9,6 +9,7 @@ from statemachine.canceled_by_oms import (
     asked_as_owed_again,
     is_asked_as_canceled,
     lines_asked_about,
+    lines_canceled_in,
     reasons_of_cancellations,
 )
 from statemachine.canceled_pieces import pieces_taken_back
@@ -36,7 +37,7 @@ from statemachine.in_oms import (
     is_shown_shipped,
     is_to_be_sent,
 )
-from statemachine.occurrences import MESSAGE, Begun, last_without, of_return
+from statemachine.occurrences import MESSAGE, Begun, knew, last_without, of_return
 from statemachine.other_values import LEFT_OUT, shown_since
 from statemachine.parcels import sent_quantity
 from statemachine.payloads import import_known, may_be_in_oms, most_handed_over, our_payloads, what_oms_got
@@ -98,7 +99,7 @@ def said_by_settle(facts: Facts, one: Attention) -> tuple[str, ...]:
     if one.reason is not Reason.OMS_CANCELED or facts.snapshot is None:
         return (one.token,)
     again = _changed_lines(facts, facts.snapshot, state_of(facts))[2]
-    names = [name for line, name in again.items() if line in lines_asked_about(one, facts)]
+    names = [again[line.id] for line in lines_canceled_in(one, facts) if line.id in again]
     return (one.token, *([Attention(Reason.LINES_ADDED_AFTER_IMPORT, ",".join(names)).token] if names else []))
 
 
@@ -127,7 +128,8 @@ def _changed_lines(facts: Facts, snapshot: Snapshot, state: State) -> tuple[_Nam
     it was taken out, and it or a part of it is to be sent now, or (6) Mirakl shows more pieces, or (7) a part that a
     person settled as withdrawn is not withdrawn any more, or (8) a person settled that it or a part was taken out, and
     only our OR24 marked it shipped, or (9) it was taken back or in an incident, only our OR24 marked it shipped, and
-    the OMS did not send it (`_is_owed_again`).
+    the OMS did not send it (`_is_owed_again`), or (10) a person settled that it or a part was taken out, and somebody
+    else reported the whole order shipped (`_is_settled_beside_mark`).
 
     If Mirakl shows as many pieces as before, but reads since showed another number or left the line out, and no person
     settled that, then the OMS may have that number: it counts as a number before (`_shown_between`).
@@ -160,8 +162,9 @@ def _changed_lines(facts: Facts, snapshot: Snapshot, state: State) -> tuple[_Nam
             is_other_part = any(before.is_settled and now.is_unclear_against(before) for before in befores)
             if is_made and (is_other_part or not is_asked_as_canceled(facts, shown)):
                 fewer[line.id] = named(line.id, now, (less or befores)[0])
-            left = is_of_order or (state is State.SHIPPED and (line.shipped or is_sent(facts, line)))
             grown = [before for before in befores if now.is_more_than(before)]
+            is_back = is_of_order and _is_settled_beside_mark(facts, line, befores)
+            left = (is_of_order and not is_back) or (state is State.SHIPPED and (line.shipped or is_sent(facts, line)))
             if grown and not less and not left:
                 more[line.id] = named(line.id, now, grown[0])
         elif befores and is_taken_out(facts, line.id) and is_to_be_sent(facts, line) and not has_left(facts, line):
@@ -184,11 +187,12 @@ def _asked_as_canceled(facts: Facts, in_oms: Mapping[str, Sequence[Pieces]]) -> 
 
     Not if more is to be sent than the OMS got at first: that is another event.
     """
-    asked = set[str]().union(*(lines_asked_about(one, facts) for one in reasons_of_cancellations(facts)))
+    asked = {line.id for one in reasons_of_cancellations(facts) for line in lines_canceled_in(one, facts)}
     return {
         line.id
-        for line in facts.owed_lines
-        if line.id in asked and (pieces_of(facts, line) or 1) <= max(1, most_handed_over(facts, line.id))
+        for line in facts.lines
+        if line.id in asked and (line.is_owed or _is_marked_with_the_order(facts, line))
+        if (pieces_of(facts, line) or 1) <= max(1, most_handed_over(facts, line.id))
         if all(one.is_settled for one in in_oms.get(line.id, ()))
     }
 
@@ -223,6 +227,16 @@ def _is_owed_again(facts: Facts, line: Line) -> bool:
 def _unmarked(line: Line) -> Line:
     """The line as if a report of the whole order, which marks every line shipped, had not marked it."""
     return replace(line, state="" if line.state in AFTER_SHIPPING else line.state, shipped=False)
+
+
+def _is_settled_beside_mark(facts: Facts, line: Line, befores: Sequence[Pieces]) -> bool:
+    """Whether a person settled that the line, or a part of it, was taken out in the OMS, so that a report of the whole
+    order shipped is not about it. To report the order shipped may end an incident, so a settle of that has to know of
+    the report."""
+    settle, first = settle_of_line(facts, EPOCH, line.id), oldest_shipped(facts)
+    if settle is None or not all(before.is_settled for before in befores):
+        return False
+    return not settle.names(Reason.LINE_INCIDENT) or (first is not None and knew(settle, first.updated_at))
 
 
 def _left_though_taken_out(facts: Facts, line: Line, state: State) -> bool:

@@ -14,7 +14,14 @@ from consumer.operations.cases import (
 from consumer.operations.cures_of_canceled import CURE_OF_GONE_AND_CANCELED, cure_of_canceled, cure_of_taken_out
 from consumer.operations.payments import is_paid_after_shipping, left_after_debit
 from statemachine.facts import EPOCH, VOUCHED, Facts, Line, Withdrawn
-from statemachine.in_oms import all_left, has_left, is_debited_after_shipping, is_shown_shipped, left_at
+from statemachine.in_oms import (
+    all_left,
+    has_left,
+    is_confirmed_by_us,
+    is_debited_after_shipping,
+    is_shown_shipped,
+    left_at,
+)
 from statemachine.left_twice import left_twice
 from statemachine.made_twice import made_twice, waits_for_no_piece
 from statemachine.readings import pieces_of
@@ -40,6 +47,13 @@ _CURE_OF_MARKED_BY_US: Final = (
     "Our OR24 reported the whole order shipped, this line too, and nobody makes it. Look in Mirakl's portal how its "
     "incident, refund or cancelation ended. If the customer is not to get the line, refund it there: the next read "
     "ends this. Only if it is to be sent after all, have the OMS make it; then `orders settle ORDER --reason WHY`."
+)
+
+#: What to do about a line that a person had taken out in the OMS, and that somebody else reported shipped.
+_CURE_OF_MARKED_BY_OTHERS: Final = (
+    "Somebody reported the whole order shipped, these lines or pieces too, and a person had the OMS take them out. "
+    "Mirakl does not show them taken back any more. Unless somebody sent them, have the OMS make them, or cancel or "
+    "refund them in Mirakl's portal. Then `orders settle ORDER --reason WHY`."
 )
 
 #: What to do about a line with an incident that has not left, and that our OR24 for the other lines marked shipped.
@@ -189,6 +203,7 @@ _COME_BACK: Final = (Reason.LINES_CANCELED_AFTER_IMPORT, Reason.LINE_INCIDENT, R
 CURES_OF_GOODS: Final = (
     _CURE_OF_VOUCHED_TOO_EARLY,
     _CURE_OF_MARKED_BY_US,
+    _CURE_OF_MARKED_BY_OTHERS,
     _CURE_OF_INCIDENT_MARKED_BY_US,
     _CURE_OF_INCIDENT_ENDED_IN_OMS,
     _CURE_OF_UNPAID_AGAIN,
@@ -276,9 +291,16 @@ def _cure_of_lines(reason: Reason, lines: Sequence[Line], facts: Facts) -> str:
             return _CURE_OF_MADE_TWICE
         case Reason.QUANTITY_EXCEEDS_ORDER if any(taken_back_since(facts, line) for line in lines):
             return _CURE_OF_PIECES_TAKEN_BACK
-        case Reason.LINES_ADDED_AFTER_IMPORT if lines and all(is_marked_by_us(facts, line) for line in lines):
-            return _CURE_OF_MARKED_BY_US
+        case Reason.LINES_ADDED_AFTER_IMPORT if lines:
+            return _cure_of_marked(lines, facts)
     return ""
+
+
+def _cure_of_marked(lines: Sequence[Line], facts: Facts) -> str:
+    """What to do about lines that are to be sent again, if the order was reported shipped. Empty: it was not."""
+    if all(is_marked_by_us(facts, line) for line in lines):
+        return _CURE_OF_MARKED_BY_US
+    return _CURE_OF_MARKED_BY_OTHERS if is_shown_shipped(facts) and not is_confirmed_by_us(facts) else ""
 
 
 def _cure_of_elsewhere(one: Attention, facts: Facts) -> str:

@@ -1,11 +1,17 @@
 """Mirakl took a line back that the OMS has, and somebody else reported the order shipped, which marks every line."""
 
+from collections.abc import Callable
+from typing import Any
+
 import pytest
 
 from adapters.simulators.mirakl import changes
+from consumer.operations import orders as operations
 from statemachine.facts import DecisionKind
 from tests.consumer.in_oms_hands import decide, details, tell
 from tests.consumer.rig import Rig
+
+Step = Callable[[Rig], None]
 
 
 def shipped_in_the_portal(rig: Rig) -> None:
@@ -129,3 +135,89 @@ def test_a_line_that_somebody_marked_before_the_refund_is_not_taken_out(rig: Rig
     changes.refund(rig.mirakl["alpha"], "1-A", "1-A-2")
     rig.poll(60)
     assert rig.attention() == []
+
+
+def lower(rig: Rig, pieces: int) -> None:
+    rig.clock.advance(60)
+    changes.set_line(rig.mirakl["alpha"], "1-A", "1-A-2", quantity=pieces)
+    rig.poll(60)
+
+
+def refund(rig: Rig, pieces: int | None = None) -> None:
+    rig.clock.advance(60)
+    changes.refund(rig.mirakl["alpha"], "1-A", "1-A-2", pieces)
+    rig.poll(60)
+
+
+def set_line(rig: Rig, **fields: Any) -> None:
+    rig.clock.advance(60)
+    changes.set_line(rig.mirakl["alpha"], "1-A", "1-A-2", **fields)
+    rig.poll(60)
+
+
+def refund_a_piece(rig: Rig) -> None:
+    refund(rig, 1)
+
+
+def reject_refund(rig: Rig) -> None:
+    set_line(rig, refunds=[])
+
+
+def open_incident(rig: Rig) -> None:
+    set_line(rig, order_line_state="INCIDENT_OPEN")
+
+
+def end_incident(rig: Rig) -> None:
+    set_line(rig, order_line_state="SHIPPED")
+
+
+@pytest.mark.parametrize(
+    ("out", "back", "named"),
+    [
+        (refund, reject_refund, "1-A-2 (0, now 2)"),
+        (refund_a_piece, reject_refund, "1-A-2 (part of 2, now 2)"),
+        (lambda rig: lower(rig, 1), lambda rig: lower(rig, 2), "1-A-2 (1, now 2)"),
+        (open_incident, end_incident, "1-A-2 (0, now 2)"),
+    ],
+)
+def test_what_was_taken_out_and_is_to_be_sent_again_is_told(rig: Rig, out: Step, back: Step, named: str) -> None:
+    shipped_in_the_portal_too_early(rig, quantity=2)
+    out(rig)
+    assert rig.attention() != []
+    decide(rig, DecisionKind.SETTLE)
+    back(rig)
+    assert details(rig) == {"lines_added_after_import": named}
+    found = operations.explanation(rig.store, rig.row(), rig.policies["alpha"], rig.clock.now())
+    assert "Unless somebody sent them, have the OMS make them" in found.attention[0].cure
+    decide(rig, DecisionKind.SETTLE)
+    assert rig.attention() == []
+
+
+def test_if_the_oms_canceled_it_too_it_is_asked_about_once(rig: Rig) -> None:
+    shipped_in_the_portal_too_early(rig)
+    refund(rig)
+    tell(rig, 1, new_cancellations=[{"items": [{"external_ref": "1-A-2", "quantity": 1}]}])
+    reject_refund(rig)
+    assert rig.attention() == ["oms_canceled"]
+    decide(rig, DecisionKind.SETTLE)
+    assert rig.attention() == []
+
+
+def test_a_refund_that_is_rejected_after_somebody_reported_the_order_shipped(rig: Rig) -> None:
+    rig.imported(lines=2)
+    refund(rig)
+    decide(rig, DecisionKind.SETTLE)
+    shipped_in_the_portal(rig)
+    decide(rig, DecisionKind.SETTLE)
+    assert rig.attention() == []
+    reject_refund(rig)
+    assert details(rig) == {"lines_added_after_import": "1-A-2 (0, now 1)"}
+
+
+def test_an_incident_that_ends_with_the_report_of_the_order_needs_nobody_more(rig: Rig) -> None:
+    rig.imported(lines=2)
+    open_incident(rig)
+    decide(rig, DecisionKind.SETTLE)
+    shipped_in_the_portal(rig)
+    set_line(rig, order_line_state="SHIPPED")
+    assert rig.attention() == ["shipped_elsewhere"]
