@@ -26,6 +26,7 @@ from statemachine.facts import (
 from statemachine.ids_in_text import entries, read, written
 from statemachine.in_oms import has_left, is_confirmed_by_us, is_shown_shipped, is_to_be_sent
 from statemachine.missing import misses_known_to
+from statemachine.left_twice import most_sent
 from statemachine.occurrences import Begun, age_of_kept, is_kept
 from statemachine.parcels import sent_quantity
 from statemachine.parts import parts_in_oms, sent_by_status
@@ -120,7 +121,7 @@ def is_asked_as_owed(facts: Facts, line: Line) -> bool:
 
 def _is_rest(facts: Facts, line: Line) -> bool:
     """Whether the parcels hold no more of the line than what is left of the pieces that the OMS canceled."""
-    return sent_quantity(facts, line.id) <= most_handed_over(facts, line.id) - _canceled_of(facts, line)
+    return most_sent(facts, line.id) <= most_handed_over(facts, line.id) - _canceled_of(facts, line)
 
 
 def _canceled_of(facts: Facts, line: Line) -> int:

@@ -4,6 +4,8 @@ from collections.abc import Sequence
 from datetime import datetime
 
 from statemachine.facts import EPOCH, WITHDRAWN_OF, Cancellation, Facts, Line, Withdrawn
+from statemachine.left_twice import since_put_back
+from statemachine.parcels import sent_quantity
 from statemachine.payloads import most_handed_over, what_oms_got
 from statemachine.readings import ended_in_oms, first_reported, is_ended_in_oms, may_have
 from statemachine.receipts import cancellations_once
@@ -24,13 +26,16 @@ def pieces_made_again(facts: Facts, line_id: str) -> tuple[int, list[int]]:
     these. Such an order has or may have the line, and the answer to the import does not show it.
 
     An order that reported before the cancellation counts only if the answer shows all pieces in other orders. Pieces of
-    orders that were canceled as a whole are left out: of these `pieces_canceled` is None then.
+    orders that were canceled as a whole are left out: of these `pieces_canceled` is None then. Nor does an order count
+    that sent parcels with the line after Mirakl put ours back, if these hold only what is to be sent again.
     """
     each = [one for one in cancellations_counted(facts) if line_id in dict(one.items)]
     shown = {part.oms_id: dict(part.quantities).get(line_id, 0) for part in facts.parts if part.quantities}
     is_all_shown = 0 < most_handed_over(facts, line_id) <= sum(shown.values())
     others = [oms_id for oms_id in (may_have(facts, line_id) if each else ()) if oms_id not in shown]
     others = [oms_id for oms_id in others if not is_ended_in_oms(facts, oms_id, line_id)]
+    if others:
+        others = [oms_id for oms_id in others if oms_id not in _sends_again(facts, line_id)]
     pieces, orders = 0, set[int]()
     for one in each:
         makes = {oms_id for oms_id in others if is_all_shown or first_reported(facts, oms_id) >= one.told_at}
@@ -38,6 +43,16 @@ def pieces_made_again(facts: Facts, line_id: str) -> tuple[int, list[int]]:
             pieces += sum(number for line, number in one.items if line == line_id)
             orders |= makes
     return pieces, sorted(orders)
+
+
+def _sends_again(facts: Facts, line_id: str) -> set[int]:
+    """The OMS's orders whose parcels have the line since Mirakl put the order back, if these hold none of the pieces
+    that the OMS canceled before."""
+    own, canceled = since_put_back(facts), pieces_in(facts, line_id, cancellations_counted(facts))
+    rest = most_handed_over(facts, line_id) - (canceled or 0)
+    if own is facts or sent_quantity(own, line_id) > rest:
+        return set()
+    return {one.oms_id for one in own.dispatches if line_id in dict(one.items)}
 
 
 def pieces_taken_back(facts: Facts, line: Line) -> int | None:

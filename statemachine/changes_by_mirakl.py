@@ -37,6 +37,7 @@ from statemachine.in_oms import (
     is_shown_shipped,
     is_to_be_sent,
 )
+from statemachine.left_twice import around_put_back
 from statemachine.occurrences import MESSAGE, Begun, knew, last_without, of_return
 from statemachine.other_values import LEFT_OUT, shown_since
 from statemachine.parcels import sent_quantity
@@ -253,7 +254,9 @@ def _left_though_taken_out(facts: Facts, line: Line, state: State) -> bool:
 def _left_though_part_taken_out(facts: Facts, line: Line) -> bool:
     """Whether parcels hold more of the line than is to be sent, though a person settled that a part was taken out, and
     did not know of the newest parcel. If it is not known how much was: whether they hold every piece. A part of the
-    price alone is no piece that was to be taken out."""
+    price alone is no piece that was to be taken out. What left before Mirakl put the order back is not added to what
+    left since: that was to be sent again.
+    """
     if line.withdrawn is not Withdrawn.PART or line.quantity == 1 or line.withdrawn_of_price:
         return False
     answer, first = last_answer(facts, CommandKind.CONFIRM), oldest_shipped(facts)
@@ -262,10 +265,14 @@ def _left_though_part_taken_out(facts: Facts, line: Line) -> bool:
     if any(at > when for at in line.withdrawn_at for when in shipped):
         taken = None  # pieces came back since, which had to be sent
     rest = most_handed_over(facts, line.id) - (taken or 0)
-    if not (sent_quantity(facts, line.id) > rest if taken else in_parcels(facts, line)):
-        return False
     settle = settle_of_line(facts, EPOCH, line.id)
-    return bool(settle and settles_part(settle, line.id) and has_left_since(facts, line.id, settle))
+    if settle is None or not settles_part(settle, line.id):
+        return False
+    return any(
+        (sent_quantity(own, line.id) > rest if taken else in_parcels(own, line))
+        and has_left_since(own, line.id, settle)
+        for own in around_put_back(facts)
+    )
 
 
 def pieces_in_oms(facts: Facts, snapshot: Snapshot) -> dict[str, list[Pieces]]:

@@ -114,6 +114,11 @@ def since_put_back(facts: Facts) -> Facts:
     return _apart(facts)[-1]
 
 
+def most_sent(facts: Facts, line_id: str) -> int:
+    """How many pieces of the line the parcels hold. If Mirakl put the order back: those of the time with the most."""
+    return max(sent_quantity(own, line_id) for own in around_put_back(facts))
+
+
 @asked_once
 def _apart(facts: Facts) -> tuple[Facts, ...]:
     dates = _shipped_before_put_back(facts) if facts.dispatches else []

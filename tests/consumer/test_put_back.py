@@ -11,7 +11,7 @@ from adapters.simulators.mirakl import changes
 from consumer.operations import orders as operations
 from consumer.operations.causes import AttentionReason
 from statemachine.facts import DecisionKind
-from tests.consumer.in_oms_hands import decide, details, tell
+from tests.consumer.in_oms_hands import answer_with, decide, details, tell
 from tests.consumer.rig import Rig
 
 
@@ -185,6 +185,63 @@ def test_three_calls_in_vain_after_an_order_was_put_back_still_leave_it_to_a_per
     (one,) = (one for one in explained(rig) if one.reason == "not_applied")
     assert one.cause.startswith("Mirakl said yes to OR24 (confirm_shipment) 3 times, "), "and to a fourth, applied one"
     assert rig.effects().count("shipped") == 1
+
+
+# -- Pieces that were taken out before ---------------------------------------------------------------------------------
+
+
+def leaves(rig: Rig, oms_id: int, pieces: int) -> None:
+    parcel = {"tracking": f"T{oms_id}", "items": [{"external_ref": "1-A-1", "quantity": pieces}]}
+    tell(rig, 8, id=oms_id, shipping_tracking=f"T{oms_id}", new_shipments=[parcel])
+    for _ in range(2):
+        rig.poll(300)
+        rig.work()
+
+
+def two_of_three_sent_and_put_back(tmp_path: Path, *, settled_first: bool) -> Rig:
+    """Mirakl refunded the third piece, and order 7 of the OMS canceled it."""
+    rig = Rig(tmp_path)
+    answer_with(rig, ("1-A-1", 3))
+    rig.imported(quantity=3)
+    tell(rig, 4, new_cancellations=[{"items": [{"external_ref": "1-A-1", "quantity": 1}]}])
+    if settled_first:
+        decide(rig, DecisionKind.SETTLE)
+    rig.clock.advance(60)
+    changes.refund(rig.mirakl["alpha"], "1-A", "1-A-1", 1)
+    rig.poll(60)
+    if not settled_first:
+        decide(rig, DecisionKind.SETTLE)
+    leaves(rig, 7, 2)
+    assert (rig.state(), rig.attention()) == ("shipped", [])
+    rig.clock.advance(86_400)
+    put_in_state(rig, "SHIPPING")
+    tell(rig, 1, id=9)
+    decide(rig, DecisionKind.RELEASE, "shipped_before")
+    return rig
+
+
+@pytest.mark.parametrize("settled_first", [True, False])
+@pytest.mark.parametrize(("pieces", "reasons"), [(2, []), (3, ["lines_canceled_after_import"])])
+def test_the_pieces_that_are_sent_again_are_not_added_to_those_that_left_before(
+    tmp_path: Path, pieces: int, reasons: list[str], settled_first: bool
+) -> None:
+    rig = two_of_three_sent_and_put_back(tmp_path, settled_first=settled_first)
+    leaves(rig, 9, pieces)
+    assert (rig.state(), rig.attention()) == ("shipped", reasons)
+
+
+def test_pieces_that_are_sent_though_nobody_asked_for_them_are_added(tmp_path: Path) -> None:
+    """The order was put back by mistake: a person released it, and it was marked shipped again."""
+    rig = two_of_three_sent_and_put_back(tmp_path, settled_first=False)
+    tell(rig, 128, id=9)
+    for reason in rig.attention():
+        decide(rig, DecisionKind.SETTLE, reason)
+    for _ in range(2):
+        rig.poll(300)
+        rig.work()
+    assert (rig.state(), rig.attention()) == ("shipped", [])
+    leaves(rig, 11, 2)
+    assert rig.attention() == ["lines_canceled_after_import", "quantity_exceeds_order"]
 
 
 def test_the_debit_of_another_parcel_just_before_the_report_does_not_hold_our_or24(tmp_path: Path) -> None:
