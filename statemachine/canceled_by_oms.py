@@ -25,9 +25,9 @@ from statemachine.facts import (
 )
 from statemachine.ids_in_text import entries, read, written
 from statemachine.in_oms import has_left, is_confirmed_by_us, is_shown_shipped, is_to_be_sent
-from statemachine.missing import misses_known_to
 from statemachine.left_twice import most_sent
 from statemachine.occurrences import Begun, age_of_kept, is_kept
+from statemachine.missing import misses_known_to
 from statemachine.parcels import sent_quantity
 from statemachine.parts import parts_in_oms, sent_by_status
 from statemachine.payloads import most_handed_over
@@ -114,6 +114,13 @@ def is_asked_as_canceled(facts: Facts, line: Line) -> bool:
 
 
 def is_asked_as_owed(facts: Facts, line: Line) -> bool:
+def are_all_taken_back_before(facts: Facts) -> bool:
+    """Whether the OMS canceled something, and each time only what Mirakl had taken back, so that no `oms_canceled`
+    asks."""
+    each = cancellations_counted(facts) if facts.cancellations else []
+    return bool(each) and all(_was_taken_back_before(facts, one) for one in each)
+
+
     """Whether `oms_canceled` asks or asked a person what becomes of the line, which the OMS canceled."""
     mine = [one for one in cancellations_counted(facts) if line.id in _named_lines(facts, one)]
     return any(line.id in _canceled_lines(facts, one)[0] or _settles_of(facts, one) for one in mine)

@@ -10,6 +10,7 @@ from typing import Final
 
 from statemachine.asked_once import asked_once
 from statemachine.before_shipment import oldest_shipped
+from statemachine.canceled_by_oms import are_all_taken_back_before
 from statemachine.changes_by_mirakl import pieces_in_oms
 from statemachine.commands import Policy
 from statemachine.facts import (
@@ -31,6 +32,7 @@ from statemachine.in_oms import (
     is_debited_after_shipping,
     is_done_in_oms,
     is_shipped_by_another,
+    is_shown_shipped,
     left_at,
     unfinished_parts,
 )
@@ -44,7 +46,7 @@ from statemachine.occurrences import (
     of_state,
 )
 from statemachine.payloads import may_be_in_oms, what_oms_got
-from statemachine.readings import alive_parts, is_foreign_tracking, is_vouched
+from statemachine.readings import alive_parts, is_canceled_by_oms, is_foreign_tracking, is_vouched
 from statemachine.reason_of_order import Attention
 from statemachine.reasons import Reason
 from statemachine.settled import has_left_since, left_though_stopped_at, left_to_others
@@ -102,13 +104,23 @@ def _is_part(read: Snapshot) -> bool:
 
 
 def _may_still_be_sent(facts: Facts, snapshot: Snapshot, state: State, *, elsewhere: bool) -> bool:
-    """Whether the OMS may still send what somebody else shipped, or another centre shipped what the OMS has."""
+    """Whether the OMS may still send what somebody else shipped, or another centre shipped what the OMS has; or whether
+    Mirakl and the OMS had ended what somebody else shipped."""
     vouched = is_vouched(facts, *snapshot.lines)
     said = state is State.SHIPPED or (state is State.DISPATCHED and vouched) or is_debited_after_shipping(facts)
     if not said or (is_confirmed_by_us(facts) and not (vouched and unfinished_parts(facts))):
         return False
     unreported = not facts.parts and not facts.dispatches and may_be_in_oms(facts)
-    return unreported or bool(alive_parts(facts) if elsewhere else unfinished_parts(facts))
+    in_oms = alive_parts(facts) if elsewhere else unfinished_parts(facts)
+    return unreported or bool(in_oms) or (not elsewhere and is_shipped_though_taken_back(facts))
+
+
+def is_shipped_though_taken_back(facts: Facts) -> bool:
+    """Whether somebody else reported an order shipped that Mirakl had taken back, and that the OMS canceled for that,
+    so that `oms_canceled` does not ask. Perhaps goods left elsewhere."""
+    if is_confirmed_by_us(facts) or facts.dispatches or not is_shown_shipped(facts):
+        return False
+    return is_canceled_by_oms(facts) and are_all_taken_back_before(facts)
 
 
 def sent_twice_at(facts: Facts) -> datetime:

@@ -86,6 +86,8 @@ def mirakl_shows(snapshot: Snapshot | None) -> str:
 def orders_in_oms(facts: Facts) -> str:
     """The orders in the OMS that it did not cancel."""
     alive = sorted(alive_parts(facts))
+    if facts.parts and not alive:
+        return "all canceled"
     return ", ".join(oms_order(facts, oms_id) for oms_id in alive) or "an import whose order in the OMS is not known"
 
 

@@ -13,6 +13,7 @@ from consumer.operations.cases import (
 )
 from consumer.operations.cures_of_canceled import CURE_OF_GONE_AND_CANCELED, cure_of_canceled, cure_of_taken_out
 from consumer.operations.payments import is_paid_after_shipping, left_after_debit
+from statemachine.elsewhere import is_shipped_though_taken_back
 from statemachine.facts import EPOCH, VOUCHED, Facts, Line, Withdrawn
 from statemachine.in_oms import (
     all_left,
@@ -167,6 +168,13 @@ _CURE_OF_OTHER_CENTRE: Final = (
     "--reason WHY`. The reason stays until then, also if the OMS sends the goods."
 )
 
+#: What to do about an order that somebody else reported shipped, and that Mirakl took back and the OMS canceled.
+_CURE_OF_ELSEWHERE_AND_CANCELED: Final = (
+    "Mirakl took the order back, and the OMS canceled it, so nothing is to be stopped there. Find out who reported it "
+    "shipped. If goods left elsewhere, stop the parcel or arrange its return, and clear the money with the operator. "
+    "Then `orders settle ORDER --only shipped_elsewhere --reason WHY`. The reason stays until then."
+)
+
 #: The same after the OMS reported that it sent all of the order.
 _CURE_OF_OTHER_CENTRE_TOO: Final = (
     "Another fulfilment centre shipped the order, and the OMS sent it too. Ask both: if two parcels left, stop the "
@@ -219,6 +227,7 @@ CURES_OF_GOODS: Final = (
     _CURE_OF_LINES_SENT_TOO,
     _CURE_OF_OTHER_CENTRE,
     _CURE_OF_OTHER_CENTRE_TOO,
+    _CURE_OF_ELSEWHERE_AND_CANCELED,
     _CURE_OF_SENT_TOO,
     _CURE_OF_SENT_UNDER_A_NUMBER,
     _CURE_OF_LATE_AFTER_SHIPMENT,
@@ -311,7 +320,7 @@ def _cure_of_elsewhere(one: Attention, facts: Facts) -> str:
     if one.detail:  # the fulfilment centre
         return _CURE_OF_OTHER_CENTRE_TOO if is_sent_too else _CURE_OF_OTHER_CENTRE
     if not is_sent_too:
-        return ""
+        return _CURE_OF_ELSEWHERE_AND_CANCELED if is_shipped_though_taken_back(facts) else ""
     named_by_oms = {sent.tracking.bare_number for sent in facts.dispatches if sent.oms_id != VOUCHED} - {""}
     is_other = bool(named_by_oms) and best_tracking(facts).bare_number not in named_by_oms
     return _CURE_OF_SENT_UNDER_A_NUMBER if is_other else _CURE_OF_SENT_TOO

@@ -221,3 +221,67 @@ def test_an_incident_that_ends_with_the_report_of_the_order_needs_nobody_more(ri
     shipped_in_the_portal(rig)
     set_line(rig, order_line_state="SHIPPED")
     assert rig.attention() == ["shipped_elsewhere"]
+
+
+# -- The OMS canceled all of it, so oms_canceled does not ask --------------------------------------------------------
+
+
+def refunded(rig: Rig) -> None:
+    rig.clock.advance(60)
+    changes.refund(rig.mirakl["alpha"], "1-A", "1-A-1")
+    rig.poll(60)
+
+
+def refunded_and_settled(rig: Rig) -> None:
+    refunded(rig)
+    decide(rig, DecisionKind.SETTLE)
+
+
+def shipped_under_p9(rig: Rig) -> None:
+    rig.mirakl["alpha"].ship_in_portal("1-A", "P9")
+    rig.poll(60)
+
+
+def canceled_in_the_oms(rig: Rig) -> None:
+    tell(rig, 128)
+
+
+@pytest.mark.parametrize("refund", [refunded, refunded_and_settled])
+@pytest.mark.parametrize("canceled_first", [True, False])
+def test_what_was_refunded_and_canceled_and_left_elsewhere_stays_until_a_settle(
+    rig: Rig, refund: Callable[[Rig], None], canceled_first: bool
+) -> None:
+    rig.imported()
+    refund(rig)
+    acts = [canceled_in_the_oms, shipped_under_p9]
+    for act in acts if canceled_first else acts[::-1]:
+        act(rig)
+    assert rig.attention() == ["shipped_elsewhere"]
+    (one,) = operations.explanation(rig.store, rig.row(), rig.policies["alpha"], rig.clock.now()).attention
+    assert one.cause == "in the OMS: all canceled"
+    assert one.cure.startswith(
+        "Mirakl took the order back, and the OMS canceled it, so nothing is to be stopped there."
+    )
+    assert "If goods left elsewhere, stop the parcel or arrange its return" in one.cure
+    decide(rig, DecisionKind.SETTLE)
+    rig.poll(600)
+    assert rig.attention() == []
+
+
+def test_what_the_oms_was_to_send_for_the_colleague_and_canceled_after_a_refund_is_over(rig: Rig) -> None:
+    """A person settled that the goods of the OMS were meant, so none left elsewhere."""
+    rig.imported()
+    shipped_under_p9(rig)
+    decide(rig, DecisionKind.SETTLE)
+    refunded(rig)
+    assert rig.attention() == ["lines_canceled_after_import"]
+    canceled_in_the_oms(rig)
+    assert rig.attention() == []
+
+
+def test_what_the_oms_canceled_before_the_refund_is_asked_by_oms_canceled(rig: Rig) -> None:
+    rig.imported()
+    shipped_under_p9(rig)
+    canceled_in_the_oms(rig)
+    refunded(rig)
+    assert rig.attention() == ["oms_canceled"]
