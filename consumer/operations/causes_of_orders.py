@@ -59,9 +59,11 @@ from statemachine.parts import parts_in_oms, shown_pieces
 from statemachine.payloads import import_known, our_payloads, what_oms_got
 from statemachine.readings import (
     alive_parts,
+    ended_in_oms,
     is_ended_everywhere,
     is_vouched,
     last_decision,
+    may_have,
     mirakl_state,
     ordered_pieces,
     pieces_of,
@@ -227,6 +229,10 @@ def _what_oms_did(facts: Facts, line: Line) -> str:
         return ", canceled by the OMS"
     canceled, (again, orders) = pieces_canceled(facts, line.id), pieces_made_again(facts, line.id)
     sent = ", sent" if has_left(facts, line) else ""
+    if canceled is None:
+        ended, alive = ended_in_oms(facts).intersection(may_have(facts, line.id)), alive_parts(facts)
+        each = [", ".join(oms_order(facts, one) for one in sorted(some)) for some in (ended, alive)]
+        return f", canceled by the OMS: {each[0]}" + (f", not canceled: {each[1]}" if alive else "") + sent
     if not canceled:
         return sent
     by_oms = f", {canceled} canceled by the OMS"

@@ -143,6 +143,13 @@ _CURE_OF_UNKNOWN_ENDED_IN_OMS: Final = (
     "operator, and take out only the difference before it is made. Then `orders settle ORDER --reason WHY`."
 )
 
+#: The same if it is not known how many pieces the OMS makes now.
+_CURE_OF_UNKNOWN_LEFT_IN_OMS: Final = (
+    "The OMS canceled all or pieces of it before (`cause`), and its reports do not tell how many it makes now: ask the "
+    "people of the OMS, and take out what is not to be sent, before it is made. Then `orders settle ORDER --reason "
+    "WHY`."
+)
+
 #: What to do about lines that Mirakl took back, and of which the OMS perhaps makes again what it canceled.
 _CURE_OF_MADE_AGAIN: Final = (
     "The OMS canceled pieces of it, and perhaps makes these again in another order (`cause`). Ask the OMS how many it "
@@ -160,6 +167,7 @@ CURES_OF_CANCELED: Final = (
     _CURE_OF_CANCELED_IN_INCIDENT,
     _CURE_OF_CANCELED_AND_SHIPPED,
     _CURE_OF_CANCELED_AND_MARKED_BY_US,
+    _CURE_OF_CANCELED_AND_LEFT,
     _CURE_OF_CANCELED_BESIDE_ANOTHER,
     _CURE_OF_CANCELED_AND_GONE,
     CURE_OF_GONE_AND_CANCELED,
@@ -167,6 +175,7 @@ CURES_OF_CANCELED: Final = (
     _CURE_OF_PIECES_ENDED_IN_OMS,
     _CURE_OF_PART_ENDED_IN_OMS,
     _CURE_OF_UNKNOWN_ENDED_IN_OMS,
+    _CURE_OF_UNKNOWN_LEFT_IN_OMS,
     _CURE_OF_MADE_AGAIN,
 )
 
@@ -257,6 +266,8 @@ def cure_of_taken_out(lines: Sequence[Line], facts: Facts) -> str:
         return CURE_OF_ENDED_IN_OMS if all(line.is_taken_back for line in lines) else _CURE_OF_PIECES_ENDED_IN_OMS
     if any(pieces_made_again(facts, line.id)[0] for line in lines):
         return _CURE_OF_MADE_AGAIN
+    if any(pieces_canceled(facts, line.id) is None for line in lines):
+        return _CURE_OF_UNKNOWN_LEFT_IN_OMS
     in_part = [line for line in lines if pieces_canceled(facts, line.id)]
     if any(pieces_taken_back(facts, line) is None for line in in_part):
         return _CURE_OF_UNKNOWN_ENDED_IN_OMS

@@ -181,6 +181,9 @@ def test_a_piece_of_an_order_that_was_made_again_is_compared_by_the_people_of_th
     refund(rig)
     oms_cancels(rig, 9)
     assert "and the OMS's reports do not tell how many pieces it canceled" in explained(rig, "oms_canceled").cure
+    of_mirakl = explained(rig, "lines_canceled_after_import")
+    assert of_mirakl.cause.endswith(", canceled by the OMS: OMS order 7 (0007), not canceled: OMS order 9")
+    assert "its reports do not tell how many it makes now: ask the people of the OMS, and take out" in of_mirakl.cure
 
 
 @pytest.mark.parametrize("reports_first", [True, False])
