@@ -7,6 +7,7 @@ from typing import Final
 
 from statemachine.canceled_pieces import (
     cancellations_counted,
+    perhaps_taken_back,
     pieces_canceled,
     pieces_in,
     pieces_made_again,
@@ -26,8 +27,8 @@ from statemachine.facts import (
 from statemachine.ids_in_text import entries, read, written
 from statemachine.in_oms import has_left, is_confirmed_by_us, is_shown_shipped, is_to_be_sent
 from statemachine.left_twice import most_sent
-from statemachine.occurrences import Begun, age_of_kept, is_kept
 from statemachine.missing import misses_known_to
+from statemachine.occurrences import Begun, age_of_kept, is_kept
 from statemachine.parcels import sent_quantity
 from statemachine.parts import parts_in_oms, sent_by_status
 from statemachine.payloads import most_handed_over
@@ -105,7 +106,7 @@ def is_asked_as_canceled(facts: Facts, line: Line) -> bool:
     mine = [one for one in cancellations_counted(facts) if line.id in _named_lines(facts, one)]
     if is_canceled_as_taken_back(facts, line):
         return any(_settles_of(facts, one) or not _was_taken_back_before(facts, one) for one in mine)
-    is_unknown = line.withdrawn is Withdrawn.PART and pieces_taken_back(facts, line) is None
+    is_unknown = pieces_taken_back(facts, line) is None and perhaps_taken_back(facts, line)
     if not (mine and is_unknown and _canceled_of(facts, line) and _is_rest(facts, line)):
         return False
     settles = [_settles_of(facts, one) for one in mine]
@@ -113,7 +114,6 @@ def is_asked_as_canceled(facts: Facts, line: Line) -> bool:
     return not all(settles) or (bool(line.withdrawn_at) and max(line.withdrawn_at) <= known_at)
 
 
-def is_asked_as_owed(facts: Facts, line: Line) -> bool:
 def are_all_taken_back_before(facts: Facts) -> bool:
     """Whether the OMS canceled something, and each time only what Mirakl had taken back, so that no `oms_canceled`
     asks."""
@@ -121,6 +121,7 @@ def are_all_taken_back_before(facts: Facts) -> bool:
     return bool(each) and all(_was_taken_back_before(facts, one) for one in each)
 
 
+def is_asked_as_owed(facts: Facts, line: Line) -> bool:
     """Whether `oms_canceled` asks or asked a person what becomes of the line, which the OMS canceled."""
     mine = [one for one in cancellations_counted(facts) if line.id in _named_lines(facts, one)]
     return any(line.id in _canceled_lines(facts, one)[0] or _settles_of(facts, one) for one in mine)
@@ -223,7 +224,7 @@ def missing_pieces(one: Attention, facts: Facts) -> dict[str, int | None]:
                 continue
             all_of_it = most_handed_over(facts, line.id) or pieces_of(facts, line) or 1
             number = max(0, all_of_it - (taken or 0)) if number is None else number
-        if number is None or (taken is None and line.withdrawn is Withdrawn.PART):
+        if number is None or (taken is None and perhaps_taken_back(facts, line)):
             found[line.id] = None
         elif number:
             found[line.id] = number
@@ -337,7 +338,7 @@ def _was_taken_back_before(facts: Facts, one: Cancellation) -> bool:
     owed = _canceled_lines(facts, one)[0]
     if not ids <= lines.keys() or not all(_are_pieces_taken_back(facts, lines[line], one.told_at) for line in owed):
         return False
-    return bool(ids) and all(_is_taken_back_before(facts, lines[line], one.told_at) for line in ids)
+    return bool(ids) and all(_is_taken_back_before(facts, one, lines[line]) for line in ids)
 
 
 def _is_one_of_several(facts: Facts, one: Cancellation, line_id: str) -> bool:
@@ -346,12 +347,14 @@ def _is_one_of_several(facts: Facts, one: Cancellation, line_id: str) -> bool:
     return may_have(facts, line_id) != [one.oms_id] and pieces_canceled(facts, line_id) is not None
 
 
-def _is_taken_back_before(facts: Facts, line: Line, told_at: datetime) -> bool:
+def _is_taken_back_before(facts: Facts, one: Cancellation, line: Line) -> bool:
+    told_at = one.told_at
     settle = None if line.is_owed else taken_out(facts, line.id)  # else it is to be sent again
     if settle is not None and not Begun(told_at=told_at).is_known_to(settle):
         return True
-    if _came_back_later(facts, line, told_at):
-        return True
+    came_back = _came_back_later(facts, one, line)
+    if came_back is not None:
+        return came_back
     if line.is_taken_back:
         return bool(line.withdrawn_at) and min(line.withdrawn_at) < told_at
     return _are_pieces_taken_back(facts, line, told_at)
@@ -362,15 +365,21 @@ def _are_pieces_taken_back(facts: Facts, line: Line, told_at: datetime) -> bool:
     return 0 < (pieces_canceled(facts, line.id, told_at) or 0) <= (pieces_taken_back(facts, line) or 0)
 
 
-def _came_back_later(facts: Facts, line: Line, told_at: datetime) -> bool:
-    """Whether our OR24 reported the line shipped after this cancellation, and Mirakl took some of it back after that.
+def _came_back_later(facts: Facts, one: Cancellation, line: Line) -> bool | None:
+    """Whether goods that came back after our OR24 leave this cancellation settled. None: none came back after both.
 
-    OR24 had waited for what a person said of the cancellation, so goods that come back later do not ask again.
+    OR24 had waited for what a person said of the cancellation or of the line, so goods that come back later do not ask
+    again. If the report came while OR24 was under way, or a person made it by hand, perhaps nobody has said anything.
     """
     answer = last_answer(facts, CommandKind.CONFIRM)
-    if answer is None or not EPOCH < told_at < answer.at:
+    if answer is None or one.told_at == EPOCH or not has_left(facts, line):
+        return None
+    if max(line.withdrawn_at, default=EPOCH) <= max(answer.at, one.told_at):
+        return None
+    is_asked = min(line.withdrawn_at) <= answer.at or settle_of_line(facts, EPOCH, line.id) is not None
+    if not (is_asked or _settles_of(facts, one)):
         return False
-    return max(line.withdrawn_at, default=EPOCH) > answer.at and has_left(facts, line)
+    return one.told_at < answer.at or None
 
 
 def _named_lines(facts: Facts, one: Cancellation) -> set[str]:

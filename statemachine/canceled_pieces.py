@@ -59,17 +59,33 @@ def pieces_taken_back(facts: Facts, line: Line) -> int | None:
     """How many pieces of the line Mirakl took back since the OMS got it. None: not known.
 
     Mirakl may take canceled pieces out of `quantity`, or leave it and name them beside the amount (docs/mirakl.md 4.5).
+    If the OMS may have got one of several payloads with other pieces, only a line that is taken back as a whole tells.
     """
     got, went = what_oms_got(facts), most_handed_over(facts, line.id)
     if not went:
         return None
     if line.is_taken_back:
         return went
+    if _got_one_of_several(facts, line):
+        return None
     if line.withdrawn is Withdrawn.NONE:
         return None if line.quantity is None else max(0, went - line.quantity)
     is_since = all(one.contents and WITHDRAWN_OF + line.id not in dict(one.contents) for one in got)
     is_clear = is_since and line.quantity in (went, went - line.withdrawn_pieces)
     return line.withdrawn_pieces or None if is_clear else None
+
+
+def perhaps_taken_back(facts: Facts, line: Line) -> bool:
+    """Whether Mirakl took back pieces of the line, or perhaps did: it is not known which payload the OMS has."""
+    if line.withdrawn is Withdrawn.PART or pieces_taken_back(facts, line):
+        return True
+    shown = line.quantity
+    return shown is not None and _got_one_of_several(facts, line) and most_handed_over(facts, line.id) > shown
+
+
+def _got_one_of_several(facts: Facts, line: Line) -> bool:
+    """Whether the OMS has one of several payloads that differ in the pieces of the line, and nobody knows which."""
+    return len({dict(one.items).get(line.id, 0) for one in what_oms_got(facts)}) > 1
 
 
 def cancellations_counted(facts: Facts) -> list[Cancellation]:

@@ -13,7 +13,7 @@ from statemachine.canceled_by_oms import (
     missing_pieces,
     names_pieces,
 )
-from statemachine.canceled_pieces import pieces_canceled, pieces_made_again, pieces_taken_back
+from statemachine.canceled_pieces import perhaps_taken_back, pieces_canceled, pieces_made_again, pieces_taken_back
 from statemachine.facts import Facts, Line, Withdrawn
 from statemachine.in_oms import has_left
 from statemachine.missing import not_found_since_read
@@ -39,11 +39,11 @@ _CURE_OF_CANCELED_AND_UNKNOWN: Final = (
 
 #: The same if it is not known how many pieces the OMS canceled.
 _CURE_OF_UNKNOWN_CANCELED: Final = (
-    "Mirakl took back a part too (`cause`), and the OMS's reports do not tell how many pieces it canceled: ask the "
-    "people of the OMS how many pieces it makes now. If these are all that is to be sent, refund nothing more and have "
-    "nothing made again. If it makes more, have the difference taken out there before it is made; if that has left, "
-    "arrange its return. If it makes fewer, cancel or refund only the difference in Mirakl's portal, or have it made "
-    "again. Then `orders settle ORDER --reason WHY`."
+    "Mirakl took back a part too (`cause`), and the OMS's reports do not tell how many pieces it canceled, and of how "
+    "many: ask the people of the OMS how many it makes now. If these are all that is to be sent, refund nothing more "
+    "and have nothing made again. If it makes more, have the difference taken out there before it is made; if that has "
+    "left, arrange its return. If it makes fewer, cancel or refund only the difference in Mirakl's portal, or have it "
+    "made again. Then `orders settle ORDER --reason WHY`."
 )
 
 #: What to do about lines that the OMS canceled, of which only some are missing.
@@ -207,7 +207,7 @@ def _cure_of_missing(one: Attention, facts: Facts, lines: Sequence[Line]) -> str
     unknown = [line for line in lines if line.id in missing and missing[line.id] is None]
     is_known = not unknown
     if out and unknown:
-        by_mirakl = any(pieces_taken_back(facts, line) is None for line in unknown)
+        by_mirakl = any(one.withdrawn is Withdrawn.PART and pieces_taken_back(facts, one) is None for one in unknown)
         return _CURE_OF_CANCELED_AND_UNKNOWN if by_mirakl else _CURE_OF_UNKNOWN_CANCELED
     if out and missing:
         return _CURE_OF_SOME_MISSING.replace(_THESE, these)
@@ -256,7 +256,7 @@ def is_out(facts: Facts, line: Line) -> bool:
 
 def _is_taken_back(facts: Facts, line: Line) -> bool:
     """Whether Mirakl took back the line, or pieces of it."""
-    return line.is_taken_back or line.withdrawn is Withdrawn.PART or bool(pieces_taken_back(facts, line))
+    return line.is_taken_back or perhaps_taken_back(facts, line)
 
 
 def cure_of_taken_out(lines: Sequence[Line], facts: Facts) -> str:
@@ -270,7 +270,8 @@ def cure_of_taken_out(lines: Sequence[Line], facts: Facts) -> str:
         return _CURE_OF_UNKNOWN_LEFT_IN_OMS
     in_part = [line for line in lines if pieces_canceled(facts, line.id)]
     if any(pieces_taken_back(facts, line) is None for line in in_part):
-        return _CURE_OF_UNKNOWN_ENDED_IN_OMS
+        by_mirakl = any(line.withdrawn is Withdrawn.PART for line in in_part)
+        return _CURE_OF_UNKNOWN_ENDED_IN_OMS if by_mirakl else _CURE_OF_UNKNOWN_LEFT_IN_OMS
     is_in_part = in_part or any(is_canceled_as_taken_back(facts, line) for line in lines)
     return _CURE_OF_PART_ENDED_IN_OMS if is_in_part else ""
 

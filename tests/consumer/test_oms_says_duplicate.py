@@ -63,6 +63,23 @@ def test_a_duplicate_while_an_earlier_payload_may_have_landed_asks_a_person(rig:
     assert "shipped" in rig.effects()
 
 
+def test_a_piece_that_the_oms_cancels_is_perhaps_none_of_those_that_only_one_payload_has(rig: Rig) -> None:
+    """The OMS has three pieces or two, and two are to be sent: after a cancellation of one it makes two or one."""
+    lost_then_refused(rig, quantity=3)
+    lower(rig, 2)
+    rig.fail("order", "timeout_after")
+    rig.work(60)
+    tell(rig, 4)
+    settle(rig, "lines_canceled_after_import")
+    tell(rig, 5, new_cancellations=[{"items": [{"external_ref": "1-A-1", "quantity": 1}]}])
+    assert rig.attention() == ["oms_canceled"]
+    (one,) = operations.explanation(rig.store, rig.row(), Policy(), rig.clock.now()).attention
+    assert "and of how many: ask the people of the OMS how many it makes now." in one.cure
+    settle(rig, "oms_canceled")
+    tell(rig, 8, shipping_tracking="T1")
+    assert "shipped" in rig.effects()
+
+
 @pytest.mark.parametrize("word", ["a report", "a person"])
 def test_an_order_that_is_known_in_the_oms_is_compared_with_each_payload_that_may_be_there(rig: Rig, word: str) -> None:
     two_payloads(rig)

@@ -2,6 +2,7 @@
 
 import json
 
+import httpx
 import pytest
 
 from adapters.simulators.faults import Fault
@@ -206,3 +207,27 @@ def test_a_return_after_the_shipment_does_not_bring_the_cancellation_back(rig: R
     changes.pay_refunds(rig.mirakl["alpha"], "1-A")
     rig.poll(60)
     assert "oms_canceled" not in rig.attention()
+
+
+def test_a_return_does_not_end_a_cancellation_that_came_while_or24_was_made_and_nobody_settled(rig: Rig) -> None:
+    imported(rig, {"L1": 3})
+    rig.nets["alpha"].hook = lambda request: reported_meanwhile(rig, request)
+    leaves(rig, 7)
+    rig.consume()
+    assert (rig.state(), rig.attention()) == ("shipped", ["oms_canceled"])
+    changes.put_in_state(rig.mirakl["alpha"], "1-A", "RECEIVED")
+    rig.poll(60)
+    refund(rig, 1)
+    assert "oms_canceled" in rig.attention()
+    decide(rig, DecisionKind.SETTLE, "oms_canceled")
+    assert "oms_canceled" not in rig.attention()
+
+
+def reported_meanwhile(rig: Rig, request: httpx.Request) -> None:
+    """The OMS cancels a piece while OR24 is under way."""
+    if request.url.path.endswith("/ship"):
+        body = {"id": 7, "external_ref": "1-A", "status": 8} | {
+            "new_cancellations": [{"items": [{"external_ref": "1-A-1", "quantity": 1}]}]
+        }
+        rig.take_callback("http://alpha", {}, json.dumps(body).encode())
+        rig.clock.advance(1)
