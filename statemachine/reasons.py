@@ -371,8 +371,8 @@ REASONS: Final[Mapping[Reason, About]] = {
         ),
     ),
     Reason.SHIPPED_ELSEWHERE: About(
-        "Mirakl shows the order or lines shipped, not by us or because a person said so, or debits a shipment that is "
-        "not ours, or a person said that the goods left; and the OMS has them, or reported since that it sent them too",
+        "Mirakl shows the order or lines shipped, or debits a shipment, and not by us, or a person said that the goods "
+        "left; and the OMS has them, reported since that it sent them too, or canceled what Mirakl took back",
         "Find out first who said that these goods left. If a colleague meant the OMS's own goods, let the OMS go on "
         "and settle. Else stop in the OMS what has not left; if two parcels left, stop the second or arrange its "
         "return. Then `orders settle ORDER --only shipped_elsewhere --reason WHY`. The reason stays until then, also "
