@@ -20,6 +20,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from adapters.store import texts
 from adapters.store.transaction import Transaction
 
 Rows = Sequence[Mapping[str, Any]]
@@ -58,7 +59,10 @@ def insert_rows(tx: Transaction, table: sa.Table, rows: Rows, on_conflict: Calla
         return
     names = tuple(rows[0])
     statement = _insertion(table, names, on_conflict, is_sqlite=tx.is_sqlite)
-    tx.execute(statement, list(rows) if tx.is_sqlite else _arrays(rows, names))
+    if tx.is_sqlite:
+        tx.execute(statement, list(rows))
+    else:
+        texts.write(tx, statement, _arrays(rows, names))
 
 
 @cache
@@ -91,7 +95,7 @@ def update_rows(tx: Transaction, update: Update, rows: Rows, **common: object) -
     statement = _updating(update, is_sqlite=tx.is_sqlite)
     if tx.is_sqlite:
         return tx.execute(statement, [_of_row(row, update) | common for row in rows]).rowcount
-    return tx.execute(statement, _arrays(rows, update.columns) | common).rowcount
+    return texts.write(tx, statement, _arrays(rows, update.columns) | common)
 
 
 def update_each(tx: Transaction, update: Update, rows: Rows, **common: object) -> set[int]:
@@ -101,7 +105,7 @@ def update_each(tx: Transaction, update: Update, rows: Rows, **common: object) -
     statement, key = _updating(update, is_sqlite=tx.is_sqlite), update.key.name
     if tx.is_sqlite:
         return {row[key] for row in rows if tx.execute(statement, _of_row(row, update) | common).rowcount}
-    return set(tx.execute(statement, _arrays(rows, update.columns) | common).scalars())
+    return {row[0] for row in texts.read(tx, statement, _arrays(rows, update.columns) | common)}
 
 
 @cache

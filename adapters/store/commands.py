@@ -13,7 +13,7 @@ from typing import Any, Final
 
 import sqlalchemy as sa
 
-from adapters.store import bulk, notices
+from adapters.store import bulk, notices, texts
 from adapters.store import schema as s
 from adapters.store.transaction import Store, Transaction
 from statemachine.commands import Command, CommandKey, CommandKind, CommandState
@@ -69,7 +69,7 @@ COLUMNS: Final = tuple(s.commands.c[name] for name in CommandRow.__dataclass_fie
 
 def lock_live(tx: Transaction, order_keys: Collection[int]) -> list[CommandRow]:
     """Lock the open and leased commands of these orders, and return them, the oldest first."""
-    return [CommandRow(*row) for row in tx.execute(_live(is_sqlite=tx.is_sqlite), bulk.numbers(order_keys))]
+    return [CommandRow(*row) for row in texts.read(tx, _live(is_sqlite=tx.is_sqlite), bulk.numbers(order_keys))]
 
 
 @cache
@@ -210,7 +210,7 @@ class Sending:
 def held(tx: Transaction, sending: Sequence[Sending], now: datetime) -> set[int]:
     """Lock the commands whose lease is ours and has not run out, and that are needed. Returns their ids."""
     tokens = {one.command_id: one.token for one in sending}
-    found = tx.execute(_held(is_sqlite=tx.is_sqlite), bulk.numbers(tokens) | {"now": now})
+    found = texts.read(tx, _held(is_sqlite=tx.is_sqlite), bulk.numbers(tokens) | {"now": now})
     return {row.id for row in found if row.lease_token == tokens[row.id]}
 
 

@@ -11,7 +11,7 @@ from typing import Any, Final
 
 import sqlalchemy as sa
 
-from adapters.store import bulk
+from adapters.store import bulk, texts
 from adapters.store import schema as s
 from adapters.store.facts_json import facts_from_json, facts_to_json
 from adapters.store.transaction import Store, Transaction
@@ -56,14 +56,14 @@ def skip_ids(tx: Transaction, count: int) -> None:
 def known(tx: Transaction, events: Sequence[Event]) -> dict[tuple[str, str], int]:
     """Return the order's key, by source and event id, of the events that the journal holds already."""
     wanted = bulk.pairs(tx, {(event.event_id, event.source) for event in events})
-    rows = tx.execute(_known(is_sqlite=tx.is_sqlite), wanted).all()
+    rows = texts.read(tx, _known(is_sqlite=tx.is_sqlite), wanted)
     return {(source, event_id): order_key for source, event_id, order_key in rows}
 
 
 def known_orders(tx: Transaction, events: Sequence[Sealed]) -> dict[tuple[str, str], tuple[str, str]]:
     """Return shop and id of the order, by source and event id, of the events that the journal holds already."""
     wanted = bulk.pairs(tx, {(event.event_id, event.source) for event in events})
-    rows = tx.execute(_known_orders(is_sqlite=tx.is_sqlite), wanted).all()
+    rows = texts.read(tx, _known_orders(is_sqlite=tx.is_sqlite), wanted)
     return {(source, event_id): (shop, order_id) for source, event_id, shop, order_id in rows}
 
 
@@ -131,7 +131,7 @@ def ids(tx: Transaction, rows: Sequence[JournalRow]) -> dict[tuple[int, int], in
     if not rows:
         return {}
     mine = bulk.pairs(tx, {(row.order_key, row.version) for row in rows})
-    found = tx.execute(_ids(is_sqlite=tx.is_sqlite), mine).all()
+    found = texts.read(tx, _ids(is_sqlite=tx.is_sqlite), mine)
     return {(order_key, version): id_ for order_key, version, id_ in found}
 
 

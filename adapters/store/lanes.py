@@ -17,7 +17,7 @@ from typing import Any, Final
 
 import sqlalchemy as sa
 
-from adapters.store import bulk
+from adapters.store import bulk, texts
 from adapters.store import schema as s
 from adapters.store.commands import COLUMNS, CommandRow
 from adapters.store.leases import LONGEST
@@ -74,18 +74,18 @@ def look(store: Store, lanes: Collection[Lane], paused: Collection[Lane], now: d
 
 def switched_on(tx: Transaction, lanes: Collection[Lane]) -> list[Lane]:
     """Return those of these lanes whose calls are not switched off."""
-    paused = {row.name: row.paused.split() for row in tx.execute(_SWITCHED_ON)}
+    paused = {row.name: row.paused.split() for row in texts.read(tx, _SWITCHED_ON)}
     going = [lane for lane in lanes if lane.kind.group not in paused.get(lane.shop, (lane.kind.group,))]
     return sorted(going, key=_IN_ORDER)
 
 
 def _under_way(tx: Transaction, now: datetime) -> dict[Lane, int]:
     """Count the leased commands whose lease has not run out, by lane."""
-    return {Lane(row.shop, row.kind): row.calls for row in tx.execute(_LEASED, _instants(now))}
+    return {Lane(row.shop, row.kind): row.calls for row in texts.read(tx, _LEASED, _instants(now))}
 
 
 def _has_orphans(tx: Transaction) -> bool:
-    return tx.execute(_AN_ORPHAN).first() is not None
+    return bool(texts.read(tx, _AN_ORPHAN))
 
 
 def adopt(store: Store) -> int:
@@ -190,9 +190,9 @@ def _ask(
     )
     if tx.is_sqlite:
         rows = [dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True)]
-        return [row for one in rows for row in tx.execute(statement, one | _instants(now))]
-    texts = {name: _SEPARATOR.join(values) for name, values in columns.items()}
-    return list(tx.execute(statement, texts | _instants(now)))
+        return [row for one in rows for row in texts.read(tx, statement, one | _instants(now))]
+    columns_as_texts = {name: _SEPARATOR.join(values) for name, values in columns.items()}
+    return texts.read(tx, statement, columns_as_texts | _instants(now))
 
 
 def _instants(now: datetime) -> dict[str, datetime]:
@@ -223,8 +223,8 @@ def _claimable(*, is_sqlite: bool, takes: bool) -> sa.Select[Any]:
     columns = COLUMNS if takes else _LOOKED_AT
     if is_sqlite:
         return _of_lane(columns, {name: sa.bindparam(name, type_=kind) for name, kind in _VALUES.items()})
-    texts = {name: sa.func.string_to_array(sa.bindparam(name, type_=sa.Text), _SEPARATOR) for name in _VALUES}
-    arrays = [sa.cast(texts[name], sa.ARRAY(kind)) for name, kind in _VALUES.items()]
+    as_arrays = {name: sa.func.string_to_array(sa.bindparam(name, type_=sa.Text), _SEPARATOR) for name in _VALUES}
+    arrays = [sa.cast(as_arrays[name], sa.ARRAY(kind)) for name, kind in _VALUES.items()]
     values = [sa.column(name, kind) for name, kind in _VALUES.items()]
     lanes: Any = sa.func.unnest(*arrays).table_valued(*values).render_derived(name="lane")
     of_lane = _of_lane(columns, lanes.c)

@@ -12,7 +12,7 @@ from typing import Any, Final
 import sqlalchemy as sa
 
 from adapters.errors import BrokenOrders, StoreUnavailable
-from adapters.store import bulk
+from adapters.store import bulk, texts
 from adapters.store import schema as s
 from adapters.store.attention_json import attention_from_json, columns_of, reasons_at
 from adapters.store.facts_json import read_facts, row_to_json
@@ -181,7 +181,7 @@ def lock(
     rows: Sequence[sa.Row[Any]] = ()
     for _ in range(_TRIES_TO_LOCK):
         bulk.insert_rows(tx, s.orders, missing, bulk.do_nothing)
-        rows = tx.execute(_by_ids(is_sqlite=tx.is_sqlite), mine).all()
+        rows = texts.read(tx, _by_ids(is_sqlite=tx.is_sqlite), mine)
         if len(rows) == len(set(keys)):
             break
     else:
@@ -211,7 +211,7 @@ def _keys(*, is_sqlite: bool) -> sa.Select[Any]:
 def lock_by_keys(tx: Transaction, keys: Collection[int], *, skip_locked: bool = False) -> dict[int, OrderRow]:
     """Lock rows in the order of their keys, and return them; with `skip_locked` without those that another transaction
     holds locked. Raises BrokenOrders for those that this version cannot read, and for quarantined ones."""
-    rows = tx.execute(_by_keys(is_sqlite=tx.is_sqlite, skip_locked=skip_locked), bulk.numbers(keys)).all()
+    rows = texts.read(tx, _by_keys(is_sqlite=tx.is_sqlite, skip_locked=skip_locked), bulk.numbers(keys))
     return {row.key: row for row in _sound(rows, also_quarantined=False)}
 
 
@@ -227,7 +227,7 @@ def lock_only(tx: Transaction, keys: Collection[int], *, skip_locked: bool = Fal
 
     Returns by key the kind of the error for which an order is quarantined, or None.
     """
-    rows = tx.execute(_only(is_sqlite=tx.is_sqlite, skip_locked=skip_locked), bulk.numbers(keys))
+    rows = texts.read(tx, _only(is_sqlite=tx.is_sqlite, skip_locked=skip_locked), bulk.numbers(keys))
     return {row.id: row.quarantine for row in rows}
 
 

@@ -27,11 +27,16 @@ _LOCKS_NO_TABLE: Final = (
 
 
 class Transaction:
-    """One write transaction. `execute` runs a statement in it. bulk.py needs `is_sqlite`, as the engines differ."""
+    """One write transaction. `execute` runs a statement in it. bulk.py needs `is_sqlite`, as the engines differ.
+
+    `by_text`: statements that are built once are executed by their text (texts.py). A test sets it, to compare.
+    """
 
     def __init__(self, connection: sa.Connection, is_sqlite: bool) -> None:
+        self.connection = connection
         self.execute = connection.execute
         self.is_sqlite = is_sqlite
+        self.by_text = not is_sqlite
 
 
 class Store:
