@@ -36,7 +36,7 @@ def test_a_code_that_may_hold_words_is_left_out(code: object, safe: str) -> None
     assert safe_code(code) == safe
 
 
-#: Texts that a URL holds as they are: such a request is built without parsing its URL (requests.py).
+#: Texts that a URL holds as they are.
 PLAIN = st.text("abcXYZ0129_~-", max_size=20)
 
 
