@@ -8,6 +8,7 @@ import zlib
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, suppress
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
@@ -120,7 +121,18 @@ def test_a_lie_fails_the_call_and_takes_no_memory(stack: ExitStack, lie: Callabl
     assert process.memory_info().rss - before < 30 * 1024 * 1024  # the largest body that is read has 4 MiB
 
 
-def test_a_call_without_an_answer_says_its_cause(stack: ExitStack, authority: trustme.CA) -> None:
+def test_a_call_without_an_answer_says_its_cause(
+    stack: ExitStack, authority: trustme.CA, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asks = socket.getaddrinfo
+
+    def looked_up(host: str, *rest: Any, **more: Any) -> Any:
+        """Answer as a name server does that knows no such host: the machine's own may give no answer in time."""
+        if host == "no-such-host.invalid":
+            raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+        return asks(host, *rest, **more)
+
+    monkeypatch.setattr(socket, "getaddrinfo", looked_up)
     tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     authority.issue_cert("localhost").configure_cert(tls)
     silent = stack.enter_context(socket.create_server(("127.0.0.1", 0)))
