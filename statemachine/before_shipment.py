@@ -22,7 +22,9 @@ from statemachine.facts import (
     Snapshot,
     age_of,
 )
-from statemachine.reads_kept import LastOpen
+from statemachine.occurrences import SHIPPED, age_of_kept, last_without
+from statemachine.readings import debit_comes_first
+from statemachine.reads_kept import LastOpen, NotShown
 
 _Contents = tuple[tuple[str, str], ...]
 #: Among the contents of these reads, followed by the id of a line: the number of its pieces.
@@ -104,6 +106,19 @@ def newest_open(facts: Facts) -> LastOpen | None:
     if is_before_shipment(facts.snapshot):
         return LastOpen(*age_of(facts.snapshot), contents_of(facts.snapshot))
     return facts.last_open and _whole(facts.last_open, contents_of(facts.snapshot))
+
+
+@asked_once
+def newest_to_send(facts: Facts) -> LastOpen | NotShown | None:
+    """The newest read before the shipment, and before the debit that follows it. None: it is not known.
+
+    A debit without a `shipped_date` may come right after the acceptance, in each workflow. So `newest_open` may be a
+    debit in PAY_ON_SHIPMENT, though it follows our OR24.
+    """
+    last, without = newest_open(facts), last_without(facts, SHIPPED)  # a debit shows the order perhaps shipped
+    if last is None or without is None or debit_comes_first(facts):
+        return last
+    return without if age_of_kept(without) < age_of_kept(last) else last
 
 
 @asked_once

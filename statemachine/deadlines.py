@@ -20,7 +20,7 @@ from statemachine.readings import all_sent, is_canceled_by_oms, is_pending, last
 from statemachine.reason_of_order import Attention
 from statemachine.reasons import Reason
 from statemachine.states import State, state_of
-from statemachine.stops import SHIPPED_LINE
+from statemachine.stops import KEPT_FIRST
 
 _LATEST: Final = datetime.max.replace(tzinfo=UTC)
 _NO_MARGIN: Final = timedelta()
@@ -133,7 +133,7 @@ def _is_ours_to_send(facts: Facts, policy: Policy, lines: Sequence[Line]) -> boo
 def _created_at(facts: Facts, snapshot: Snapshot) -> datetime:
     """When the order was created. If Mirakl's date is missing, or after our first read, the first read that showed that
     the seller has to act, or a debit, counts: every order needs a deadline. EPOCH: not known."""
-    first = min((at for what, at in facts.seen if not what.startswith(SHIPPED_LINE)), default=EPOCH)
+    first = min((at for what, at in facts.seen if not what.startswith(KEPT_FIRST)), default=EPOCH)
     latest = first if first > EPOCH else snapshot.read_at
     return snapshot.created_at if EPOCH < snapshot.created_at <= latest else first
 

@@ -435,7 +435,7 @@ class Facts(KeepsAnswers):
     #: Values that reads before the shipment showed and the newest of these reads does not show (other_values.py).
     other_values: tuple[Shown, ...] = ()
     #: (Mirakl's state, the earliest start of a read that showed it), of the states in `SELLER_ACTS` (joining.py).
-    seen: tuple[tuple[str, datetime], ...] = ()  # and (a mark of a line, as in `stops`, when Mirakl first showed it)
+    seen: tuple[tuple[str, datetime], ...] = ()  # and (a mark or incident, as in `stops`, when first shown)
     #: (why the OMS must not send the order, when Mirakl last showed that). stops.py has the words.
     stops: tuple[tuple[str, datetime], ...] = ()
     stops_read: tuple[tuple[str, datetime], ...] = ()  # (the same, when the last read that showed it began)

@@ -26,7 +26,7 @@ from statemachine.facts import (
 )
 from statemachine.occurrences import not_shown, shown_by
 from statemachine.other_values import other_values
-from statemachine.stops import SHIPPED_LINE, stops_of, stops_read
+from statemachine.stops import KEPT_FIRST, stops_of, stops_read
 
 #: The states in which the seller has to act; from when on is `Facts.seen`. A debit is there too if Mirakl's date of the
 #: order cannot be: then the deadline of the payment counts from the first read (deadlines.py).
@@ -126,7 +126,7 @@ def snapshot_facts(snapshot: Snapshot) -> Facts:
     dated = EPOCH < snapshot.created_at <= snapshot.read_at
     counts = snapshot.state in SELLER_ACTS or (snapshot.state in DEBIT and not dated)
     stops = stops_of(snapshot)
-    marks = tuple(one for one in stops if one[0].startswith(SHIPPED_LINE))
+    first = tuple(one for one in stops if one[0].startswith(KEPT_FIRST))
     seen = ((snapshot.state, snapshot.read_at),) if counts else ()
     owed = () if snapshot.state in AFTER_SHIPPING else snapshot.owed_lines
     after = snapshot.state in DEBIT and snapshot.workflow in DEBITS_LATE
@@ -143,6 +143,6 @@ def snapshot_facts(snapshot: Snapshot) -> Facts:
         pieces=pieces,
         to_send=tuple(sorted((line.id, line.quantity) for line in owed if line.quantity is not None)),
         baseline=_ready_for_import(snapshot),
-        seen=tuple(sorted((*seen, *marks))),
+        seen=tuple(sorted((*seen, *first))),
         stops=stops,
     )

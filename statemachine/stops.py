@@ -9,13 +9,14 @@ from datetime import datetime
 from typing import Final
 
 from statemachine.asked_once import asked_once
-from statemachine.before_shipment import newest_open
+from statemachine.before_shipment import newest_to_send
 from statemachine.commands import CommandKind, Policy
 from statemachine.facts import (
     AFTER_SHIPPING,
     DEBIT,
     DEBITS_LATE,
     EPOCH,
+    PAY_ON_ACCEPTANCE,
     PAY_ON_SHIPMENT,
     WITHDRAWN_OF,
     DecisionKind,
@@ -50,14 +51,23 @@ _IN_PART: Final = "taken back in part: "
 #: Mirakl took a line back, all or a part of it.
 TAKEN_BACK_OR_PART: Final = (TAKEN_BACK, _IN_PART)
 _OF_LINE: Final = (SHIPPED_LINE, INCIDENT, *TAKEN_BACK_OR_PART)
+#: Of these the facts also keep when Mirakl first showed them (`Facts.seen`).
+KEPT_FIRST: Final = (SHIPPED_LINE, INCIDENT)
 
 
 _Stops = tuple[tuple[str, datetime], ...]
 
 
 def stops_of(snapshot: Snapshot) -> _Stops:
-    """Why the OMS must not send an order that this read shows, each with the time at which that was so."""
-    return tuple(sorted(_stops_of(snapshot)))
+    """Why the OMS must not send an order that this read shows, each with the time at which that was so.
+
+    Where the debit follows the shipment, that of the whole order shows every line shipped: these are no marks of lines.
+    """
+    stops = sorted(_stops_of(snapshot))
+    is_after = snapshot.state in DEBIT and snapshot.workflow not in ("", PAY_ON_ACCEPTANCE)
+    if is_after and any(what == SHIPPED for what, _ in stops):
+        stops = [one for one in stops if not one[0].startswith(SHIPPED_LINE)]
+    return tuple(stops)
 
 
 def _stops_of(snapshot: Snapshot) -> Iterator[tuple[str, datetime]]:
@@ -256,15 +266,23 @@ def stood_at_shipment(facts: Facts, line: Line, *stops: str) -> bool:
     """Whether the newest read before the shipment, or a later one, showed the line so. `stops`: SHIPPED_LINE or
     INCIDENT.
 
-    Where Mirakl debits after the shipment, the debit of our own shipment shows every line shipped. So a read before it
-    that does not show the line shipped counts.
+    Where Mirakl debits after the shipment, the debit of our own shipment shows every line shipped, and an incident in
+    it may be about goods that have arrived. So what no read before it showed does not count, nor does a mark that is
+    known to be missing in the last of these.
     """
-    stopped = _stopped_since_import(facts, *(stop + line.id for stop in stops))
-    last = newest_open(facts) if stopped else None
-    if last is None or last.updated_at > max(stopped):
+    if not facts.stops:  # of most orders; this saves time
+        return False
+    last, names = newest_to_send(facts), [stop + line.id for stop in stops]
+    if last is None:
+        return False
+    if not debit_comes_first(facts):
+        first = dict(facts.seen)  # without what a version before read of incidents
+        names = [name for name in names if first.get(name, EPOCH) <= last.updated_at]
+    stopped = _stopped_since_import(facts, *names)
+    if not stopped or last.updated_at > max(stopped):
         return False
     without = last_without(facts, of_mark(line)) if SHIPPED_LINE in stops else None
-    return without is None or age_of_kept(without) < age_of_kept(last)
+    return without is None or age_of_kept(without) != age_of_kept(last)
 
 
 def is_marked_in_incident(facts: Facts, line: Line) -> bool:

@@ -170,3 +170,112 @@ def test_pieces_that_come_back_after_the_shipment_of_the_rest_ask_nobody(rig: Ri
     changes.refund(rig.mirakl["alpha"], "1-A", "1-A-1", 1)
     rig.poll(60)
     assert rig.attention() == []
+
+
+# -- Where Mirakl debits after the shipment ----------------------------------------------------------------------
+
+
+def debited(rig: Rig, date: str | None) -> None:
+    """The customer is debited for what our OR24 reported: every line shows that."""
+    mirakl = rig.mirakl["alpha"]
+    changes.put_in_state(mirakl, "1-A", "WAITING_DEBIT_PAYMENT")
+    for line in mirakl.order("1-A")["order_lines"]:
+        state = "WAITING_DEBIT_PAYMENT"
+        changes.set_line(mirakl, "1-A", line["order_line_id"], order_line_state=state, shipped_date=date)
+    rig.poll(60)
+    rig.work()
+
+
+def paid(rig: Rig) -> None:
+    mirakl = rig.mirakl["alpha"]
+    changes.put_in_state(mirakl, "1-A", "SHIPPED")
+    for line in mirakl.order("1-A")["order_lines"]:
+        changes.set_line(mirakl, "1-A", line["order_line_id"], order_line_state="SHIPPED")
+    rig.poll(60)
+
+
+def sends(rig: Rig, line: str) -> None:
+    parcel = {"tracking": f"T-{line}", "items": [{"external_ref": line, "quantity": 1}]}
+    tell(rig, 512, new_shipments=[parcel])
+
+
+@pytest.fixture
+def two_lines(rig: Rig) -> Rig:
+    rig.imported(lines=2, workflow="PAY_ON_SHIPMENT")
+    return rig
+
+
+#: With and without the `shipped_date` that proves a shipment.
+dates = pytest.mark.parametrize("date", [None, "2026-03-01T12:00:00Z"], ids=["no shipped_date", "shipped_date"])
+
+
+@dates
+def test_the_debit_does_not_end_the_incident_of_a_line_that_the_oms_has(two_lines: Rig, date: str | None) -> None:
+    in_an_incident(two_lines)
+    two_lines.poll(60)
+    sends(two_lines, "1-A-1")
+    debited(two_lines, None)
+    debited(two_lines, date)
+    assert "shipped" in two_lines.effects()
+    assert details(two_lines) == {"line_incident": f"{LINE} INCIDENT_OPEN"}, "the OMS still makes it"
+    sends(two_lines, LINE)
+    assert details(two_lines) == {"line_incident": f"{LINE} INCIDENT_OPEN"}, "it left, though nobody let it go on"
+    paid(two_lines)
+    assert (two_lines.state(), details(two_lines)) == ("shipped", {"line_incident": f"{LINE} INCIDENT_OPEN"})
+    decide(two_lines, DecisionKind.SETTLE)
+    assert two_lines.attention() == []
+
+
+@dates
+def test_an_incident_that_was_over_before_our_or24_does_not_come_back_with_the_debit(
+    two_lines: Rig, date: str | None
+) -> None:
+    in_an_incident(two_lines)
+    two_lines.poll(60)
+    changes.set_line(two_lines.mirakl["alpha"], "1-A", LINE, order_line_state="SHIPPING")
+    two_lines.poll(60)
+    tell(two_lines, 8, shipping_tracking="T1")
+    debited(two_lines, date)
+    assert two_lines.attention() == []
+    paid(two_lines)
+    assert (two_lines.state(), two_lines.attention()) == ("shipped", [])
+
+
+@dates
+def test_an_incident_that_only_the_debit_showed_ends_with_it(two_lines: Rig, date: str | None) -> None:
+    """The customer complains about goods that have arrived."""
+    tell(two_lines, 8, shipping_tracking="T1")
+    debited(two_lines, date)
+    in_an_incident(two_lines)
+    two_lines.poll(60)
+    assert two_lines.attention() == ["line_incident"]
+    debited(two_lines, date)
+    assert two_lines.attention() == []
+
+
+@dates
+def test_the_debit_does_not_end_that_a_line_left_which_somebody_else_shipped(two_lines: Rig, date: str | None) -> None:
+    changes.set_line(two_lines.mirakl["alpha"], "1-A", LINE, order_line_state="SHIPPED")
+    two_lines.poll(60)
+    decide(two_lines, DecisionKind.SETTLE, "shipped_elsewhere")
+    sends(two_lines, "1-A-1")
+    sends(two_lines, LINE)
+    assert details(two_lines) == {"shipped_elsewhere": LINE}
+    debited(two_lines, None)
+    debited(two_lines, date)
+    assert details(two_lines) == {"shipped_elsewhere": LINE}
+    paid(two_lines)
+    assert (two_lines.state(), details(two_lines)) == ("shipped", {"shipped_elsewhere": LINE})
+
+
+@dates
+def test_what_the_oms_canceled_is_missing_though_the_debit_shows_it_shipped(two_lines: Rig, date: str | None) -> None:
+    in_an_incident(two_lines)
+    two_lines.poll(60)
+    sends(two_lines, "1-A-1")
+    debited(two_lines, date)
+    paid(two_lines)
+    tell(two_lines, 4, new_cancellations=[{"items": [{"external_ref": LINE, "quantity": 1}]}])
+    (canceled,) = details(two_lines).items()
+    assert canceled[0] == "oms_canceled"
+    assert "not owed" not in canceled[1], "only the debit of our OR24 showed it shipped"

@@ -7,12 +7,19 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from adapters.store.facts_json import facts_from_json, facts_to_json
-from statemachine.before_shipment import contents_of, is_before_shipment, newest_underway, oldest_shipped
+from statemachine.before_shipment import (
+    contents_of,
+    is_before_shipment,
+    newest_to_send,
+    newest_underway,
+    oldest_shipped,
+)
 from statemachine.compared import compared
 from statemachine.facts import (
     AFTER_SHIPPING,
     DEBIT,
     EPOCH,
+    PAY_ON_ACCEPTANCE,
     PAY_ON_DUE_DATE,
     PAY_ON_SHIPMENT,
     Facts,
@@ -141,6 +148,17 @@ def test_a_debit_of_what_was_shipped_is_not_before_the_shipment() -> None:
     assert is_before_shipment(debit)
     assert not is_before_shipment(replace(debit, lines=(replace(line, shipped=True),)))
     assert not is_before_shipment(replace(debit, workflow=PAY_ON_DUE_DATE)), "that debit may come weeks later"
+
+
+def test_a_debit_after_the_last_read_that_shows_it_to_be_sent_is_not_the_newest_of_these() -> None:
+    states = ("WAITING_DEBIT", "SHIPPING", "WAITING_DEBIT", "WAITING_DEBIT_PAYMENT", "SHIPPED")
+    several = [read(state, PAY_ON_SHIPMENT, updated=n) for n, state in enumerate(states)]
+    found = [newest_to_send(known(*several[: n + 1])) for n in range(len(several))]
+    assert [one and one.updated_at for one in found] == [at(0), at(1), at(1), at(1), at(1)]
+    first = [replace(one, workflow=PAY_ON_ACCEPTANCE) for one in several[1:3]]
+    last = newest_to_send(known(*first))
+    assert last is not None
+    assert last.updated_at == at(2), "the payment is awaited again"
 
 
 def test_of_reads_that_an_earlier_version_stored_no_further_reads_are_kept() -> None:
