@@ -8,6 +8,7 @@ A reason is never a state: an order in trouble keeps its state.
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from datetime import datetime
 from typing import Final
 
 from statemachine import deadlines
@@ -63,7 +64,7 @@ from statemachine.refused_or_canceled import reasons_of_dead
 from statemachine.reported_by_oms import reasons_of_oms
 from statemachine.settled import has_left_since, left_though_stopped_at, named, pieces_now, sent_again_at, taken_out
 from statemachine.states import State
-from statemachine.stops import INCIDENT, is_marked_in_incident, is_put_back, stood_at_shipment
+from statemachine.stops import INCIDENT, is_marked_in_incident, is_put_back, shipped_until, stood_at_shipment
 from statemachine.trackings import best_begun, best_tracking
 from statemachine.troubles import is_released, messages_waited_until, named_since, reason_from, troubles_of_need
 
@@ -230,7 +231,7 @@ def _before_import(facts: Facts, snapshot: Snapshot) -> Iterator[Attention]:
         after = Begun(last_without(facts, *map(of_withdrawal, partly)))
         yield Attention(Reason.PARTLY_WITHDRAWN, ", ".join(names), after=after)
     if was_shipped(facts, snapshot.workflow) and lines:
-        order = _shipped_before(facts)
+        order = _shipped_before(facts.shipped_update)
         yield order
         if not is_ended(facts, order):  # one release covers the order and its lines
             return
@@ -238,9 +239,10 @@ def _before_import(facts: Facts, snapshot: Snapshot) -> Iterator[Attention]:
         yield Attention(Reason.LINE_SHIPPED_BEFORE, ", ".join(written(line.id) for line in dated))
 
 
-def _shipped_before(facts: Facts) -> Attention:
-    seen = facts.shipped_update  # a release does not cover what Mirakl shows shipped again later
-    return Attention(Reason.SHIPPED_BEFORE, f"{seen:%Y-%m-%d %H:%M:%S}" if seen > EPOCH else "")
+def _shipped_before(at: datetime) -> Attention:
+    """The reason, which names until when the order was shown shipped: a release does not cover that it is shown shipped
+    again later."""
+    return Attention(Reason.SHIPPED_BEFORE, f"{at:%Y-%m-%d %H:%M:%S}" if at > EPOCH else "")
 
 
 def _withdrawal_of(snapshot: Snapshot, line: Line) -> str:
@@ -266,7 +268,7 @@ def _while_shipping(facts: Facts, policy: Policy, snapshot: Snapshot) -> Iterato
     if is_sent_by_others(facts, policy):
         yield Attention(Reason.NOT_OURS_TO_SHIP, snapshot.centre)
     if is_put_back(facts):
-        yield _shipped_before(facts)
+        yield _shipped_before(shipped_until(facts))
     if gone := all_taken_back(facts, snapshot):
         again = sent_again_at(facts)  # an earlier settle of this reason does not cover what was owed again since
         detail = f"after {again:%Y-%m-%d %H:%M:%S}" if again > EPOCH else ""

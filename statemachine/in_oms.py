@@ -23,6 +23,7 @@ from statemachine.readings import (
     alive_parts,
     all_sent,
     covers,
+    first_reported,
     in_parcels,
     is_ended_everywhere,
     is_ended_in_oms,
@@ -31,6 +32,7 @@ from statemachine.readings import (
     last_answer,
     may_have,
     mirakl_state,
+    unsent_parts,
 )
 from statemachine.receipts import repeats
 from statemachine.settled import left_though_stopped_at, settled_pieces
@@ -151,6 +153,12 @@ def is_shown_shipped(facts: Facts) -> bool:
 def all_left(facts: Facts) -> bool:
     """Whether the OMS sent every owed line, and none of its orders has goods that have not left."""
     return all_sent(facts) and not unfinished_parts(facts)
+
+
+def all_left_by(facts: Facts, left: datetime) -> bool:
+    """Whether all of the order has left, but for orders of the OMS on which it first reported after this time: these
+    make goods again. `left`: when the OMS reported the newest goods."""
+    return all_sent(facts) and all(first_reported(facts, oms_id) > left for oms_id in unsent_parts(facts))
 
 
 def left_at(facts: Facts, *lines: Line) -> datetime:

@@ -12,17 +12,20 @@ from datetime import UTC, datetime
 from typing import Final, NamedTuple
 
 from statemachine.asked_once import asked_once
-from statemachine.before_shipment import newest_open, oldest_shipped
+from statemachine.before_shipment import newest_to_send, oldest_shipped
 from statemachine.commands import CommandKind
 from statemachine.facts import EPOCH, VOUCHED, Decision, Dispatch, Facts, Line
+from statemachine.in_oms import all_left_by
+from statemachine.occurrences import age_of_kept
 from statemachine.parcels import sent_more_at, sent_quantity
 from statemachine.payloads import most_handed_over, our_payloads
-from statemachine.put_back import CLOCKS_DIFFER, sent_unasked
+from statemachine.put_back import CLOCKS_DIFFER, left_while_shipped, sent_unasked
 from statemachine.readings import ordered_pieces
+from statemachine.reads_kept import LastOpen, NotShown
 from statemachine.reasons import Reason
 from statemachine.receipts import cancellations_once, dispatches_once
 from statemachine.shared_numbers import by_number, left_at_most
-from statemachine.stops import is_put_back
+from statemachine.stops import is_put_back, shipped_until
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,14 +147,23 @@ def _shipped_before_put_back(facts: Facts) -> list[datetime]:
     """
     dates = {at for one in facts.decisions if (at := _released(one)) is not None}
     if is_put_back(facts):
-        dates.add(facts.shipped_update.replace(microsecond=0))  # as a release will name it
+        dates.add(shipped_until(facts).replace(microsecond=0))  # as a release will name it
     if dates:
         return [at + CLOCKS_DIFFER for at in sorted(dates)]
-    first, last = oldest_shipped(facts), newest_open(facts)
-    if first is None or last is None or not first < last:
+    first, last = oldest_shipped(facts), newest_to_send(facts)
+    if first is None or last is None or age_of_kept(first) >= age_of_kept(last):
         return []
     made = any(one.kind == CommandKind.CONFIRM and one.at <= first.read_at for one in facts.answers)
-    return [max(first.read_at, last.updated_at)] if made else []
+    return [max(first.read_at, last.updated_at)] if made or _left_by_report_of_others(facts, first, last) else []
+
+
+def _left_by_report_of_others(facts: Facts, first: LastOpen, last: LastOpen | NotShown) -> bool:
+    """Whether all of it left while Mirakl showed the order shipped (`first`), which somebody else had reported, before
+    it showed it to be sent (`last`)."""
+    before = tuple(one for one in facts.dispatches if one.oms_id != VOUCHED and one.told_at <= last.updated_at)
+    left = max((one.told_at for one in before), default=EPOCH)
+    is_so = left_while_shipped(facts, left, first.updated_at, last.updated_at)
+    return is_so and all_left_by(replace(facts, dispatches=before), left)
 
 
 def _released(one: Decision) -> datetime | None:

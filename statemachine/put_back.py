@@ -9,14 +9,37 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Final
 
-from statemachine.before_shipment import newest_open
+from statemachine.before_shipment import newest_to_send
 from statemachine.commands import CommandKind
-from statemachine.facts import VOUCHED, Dispatch, Facts
+from statemachine.facts import EPOCH, VOUCHED, Dispatch, Facts, rank_of
+from statemachine.readings import debit_comes_first, was_shipped
 
 #: How much earlier than our clock Mirakl may date the shipment that our OR24 reports, within the second of the OMS's
 #: report: it may date in whole seconds, and by a clock that is behind. Nobody puts an order back and sends it again in
 #: this time.
 CLOCKS_DIFFER: Final = timedelta(seconds=5)
+
+
+def is_of_whole_order(facts: Facts) -> bool:
+    """Whether the newest read that shows the order shipped is about all of it, as far as is known. Where Mirakl debits
+    after the shipment, a debit may be of one parcel: then another read has to show the whole order shipped."""
+    return debit_comes_first(facts) or (facts.snapshot is not None and was_shipped(facts, facts.snapshot.workflow))
+
+
+def left_while_shipped(facts: Facts, left: datetime, shipped: datetime, to_send: datetime) -> bool:
+    """Whether goods left between two dates of Mirakl: of a read that shows the order shipped, and of a later one that
+    shows it to be sent. So it was put back after they had left, and no OR24 of ours was needed for them.
+
+    The facts do not keep the first read that shows it put back. But if what the newest read shows came later than the
+    put back, they keep a read without that, and it may show that the order was to be sent when the goods left.
+    """
+    if not (EPOCH < shipped < left < to_send and is_of_whole_order(facts)):
+        return False
+    read = facts.snapshot
+    rank = rank_of(read.workflow if read else "", "SHIPPING")
+    others = [(one.rank, one.updated_at) for one in facts.not_shown]
+    others += [(one.rank, one.updated_at) for one in facts.other_values]
+    return not any(of == rank and shipped < at <= left for of, at in others)
 
 
 def sent_unasked(facts: Facts, put_back: datetime, each: Sequence[Dispatch]) -> tuple[Dispatch, ...]:
@@ -41,7 +64,7 @@ def sent_unasked(facts: Facts, put_back: datetime, each: Sequence[Dispatch]) -> 
 def _to_be_sent_until(facts: Facts) -> datetime | None:
     """Until when an order that was put back was to be sent again: until our newest OR24 since then, or else until the
     newest read that shows it so. None: it is to be sent now."""
-    read, last = facts.snapshot, newest_open(facts)
+    read, last = facts.snapshot, newest_to_send(facts)
     if read is None or last is None:
         return None
     shipped_at = max((one.at for one in facts.answers if one.kind == CommandKind.CONFIRM), default=last.read_at)

@@ -27,11 +27,17 @@ from statemachine.facts import (
     Withdrawn,
     age_of,
 )
-from statemachine.in_oms import has_left, is_confirmed_by_us, left_at
+from statemachine.in_oms import all_left_by, has_left, is_confirmed_by_us, left_at
 from statemachine.occurrences import age_of_kept, is_kept, last_without, of_mark, seen_at
 from statemachine.payloads import what_oms_got
-from statemachine.put_back import CLOCKS_DIFFER
-from statemachine.readings import debit_comes_first, is_ended_everywhere, is_pending, last_answer, may_have
+from statemachine.put_back import CLOCKS_DIFFER, is_of_whole_order, left_while_shipped
+from statemachine.readings import (
+    debit_comes_first,
+    is_ended_everywhere,
+    is_pending,
+    last_answer,
+    may_have,
+)
 from statemachine.reads_kept import SHIPPED
 from statemachine.reason_of_order import Attention
 from statemachine.reasons import Reason
@@ -173,25 +179,37 @@ def let_go_again(
 
 
 def is_put_back(facts: Facts) -> bool:
-    """Whether Mirakl showed the order shipped after the goods left, by our OR24 or somebody else's, and now shows it to
-    be sent.
+    """Whether Mirakl showed the order shipped after the goods left, by our OR24 or somebody else's report, and now
+    shows it to be sent.
 
     Somebody put it back: another OR24 would say that goods left again. A confirmed OR24 that was never applied
     (docs/rules.md 16) is another case: no read showed the order shipped. Where Mirakl debits one parcel before the rest
-    is shipped, only what follows our OR24 shows that.
+    is shipped, only what follows our OR24 shows that, or a read that showed the whole order shipped.
     """
-    if facts.snapshot is None or facts.snapshot.state != "SHIPPING":
-        return False
-    left = max([left_at(facts, *facts.snapshot.lines), *read_known_at(facts)])
-    if not is_confirmed_by_us(facts):
-        return debit_comes_first(facts) and EPOCH < left <= facts.shipped_update
-    if not EPOCH < facts.shipped_update < left:
-        return facts.shipped_update > EPOCH
+    return shipped_until(facts) > EPOCH
+
+
+@asked_once
+def shipped_until(facts: Facts) -> datetime:
+    """Of an order that was put back after the goods left: the newest date at which it is known to have been shown
+    shipped. It is Mirakl's date of a read, or when the OMS reported goods after that. EPOCH: it was not put back.
+
+    If goods left after the newest read that shows it shipped, and others have not left, it has to be in SHIPPING.
+    """
+    read, shown = facts.snapshot, facts.shipped_update
+    if read is None or read.state != "SHIPPING" or shown == EPOCH:
+        return EPOCH
+    left = max([left_at(facts, *read.lines), *read_known_at(facts)])
+    if left <= shown:
+        return shown if is_confirmed_by_us(facts) or (left > EPOCH and is_of_whole_order(facts)) else EPOCH
+    answer = last_answer(facts, CommandKind.CONFIRM)
+    is_by_us = answer is not None and answer.at >= left
+    if not is_by_us and left_while_shipped(facts, left, shown, age_of(read)[0]) and all_left_by(facts, left):
+        return left
     # Mirakl may date our OR24 a little before the report. But it may also have debited another parcel just before that:
     # then it has not applied our OR24 yet, or shows no change since.
-    answer = last_answer(facts, CommandKind.CONFIRM)
-    is_changed = answer is not None and not is_pending(facts, answer) and facts.snapshot.updated_at > answer.at
-    return is_changed and facts.shipped_update + CLOCKS_DIFFER >= left
+    is_changed = answer is not None and not is_pending(facts, answer) and read.updated_at > answer.at
+    return shown if is_changed and shown + CLOCKS_DIFFER >= left else EPOCH
 
 
 def left_though_taken_back(facts: Facts, line: Line) -> bool:

@@ -366,6 +366,9 @@ def test_a_second_order_without_a_number_stays_when_mirakl_puts_the_order_back(r
     tell(rig, 7)
     left_without_a_number(rig, 99)
     put_back(rig)
+    assert (rig.attention(), rig.effects().count("shipped")) == ([TOO_MANY, "shipped_before"], 1)
+    decide(rig, DecisionKind.RELEASE, "shipped_before")
+    rig.work()
     assert rig.effects().count("shipped") == 2
     rig.poll(600)
     assert (rig.state(), details(rig)) == ("shipped", {TOO_MANY: L1})

@@ -1,4 +1,4 @@
-"""An order that Mirakl showed shipped after our OR24, and that somebody puts back to SHIPPING."""
+"""An order that Mirakl showed shipped, after our OR24 or somebody else's report, and that is put back to SHIPPING."""
 
 import json
 from collections.abc import Callable, Sequence
@@ -62,6 +62,44 @@ def test_an_order_whose_debit_was_seen_is_not_marked_shipped_again_either(tmp_pa
     rig.clock.advance(86_400)
     put_in_state(rig, "SHIPPING")
     assert (rig.attention(), rig.effects().count("shipped")) == (["shipped_before"], 1)
+
+
+def on_shipment(rig: Rig) -> None:
+    """An order in PAY_ON_SHIPMENT is shipped by our OR24, debited, paid and put back."""
+    rig.imported(workflow="PAY_ON_SHIPMENT")
+    tell(rig, 8, shipping_tracking="T1")
+    rig.poll(300)
+    put_in_state(rig, "SHIPPED")
+    rig.clock.advance(86_400)
+    put_in_state(rig, "SHIPPING")
+    assert rig.attention() == ["shipped_before"]
+
+
+def is_debited(rig: Rig) -> bool:
+    changes.set_fields(rig.mirakl["alpha"], "1-A", shipping_type_label=f"{rig.clock.now()}")
+    rig.poll(300)
+    snapshot = rig.row().facts.snapshot
+    return snapshot is not None and snapshot.state.startswith("WAITING_DEBIT")
+
+
+def test_the_debit_of_what_was_made_again_leaves_the_second_parcel_wanted(tmp_path: Path) -> None:
+    rig = Rig(tmp_path)
+    on_shipment(rig)
+    tell(rig, 8, id=8, shipping_tracking="T2")
+    assert is_debited(rig)
+    assert (rig.attention(), rig.effects().count("shipped")) == ([], 2)
+
+
+def test_what_the_oms_first_reports_during_the_debit_after_a_release_is_one_too_many(tmp_path: Path) -> None:
+    rig = Rig(tmp_path)
+    on_shipment(rig)
+    decide(rig, DecisionKind.RELEASE, "shipped_before")
+    rig.work()
+    assert is_debited(rig)
+    tell(rig, 1, id=8)
+    assert is_debited(rig)
+    tell(rig, 8, id=8, shipping_tracking="T2")
+    assert "quantity_exceeds_order" in rig.attention()
 
 
 def test_a_release_does_not_cover_that_it_is_put_back_once_more(rig: Rig) -> None:
@@ -260,3 +298,157 @@ def test_the_debit_of_another_parcel_just_before_the_report_does_not_hold_our_or
     rig.work()
     assert rig.effects().count("shipped") == 1
     assert "shipped_before" not in rig.attention()
+
+
+def sent_under_the_colleagues_number(rig: Rig) -> None:
+    """A colleague reports the order shipped in the portal, and then the OMS reports the same parcel: no OR24 of ours is
+    needed, and nothing changes at Mirakl."""
+    tell(rig, 4)
+    rig.mirakl["alpha"].ship_in_portal("1-A", "P9")
+    if rig.mirakl["alpha"].order("1-A")["order_state"] != "SHIPPED":  # it is debited first
+        rig.poll(60)
+        changes.put_in_state(rig.mirakl["alpha"], "1-A", "SHIPPED")
+    rig.poll(60)
+    tell(rig, 8, shipping_tracking="P9")
+    rig.poll(300)
+    rig.work()
+    assert (rig.state(), rig.effects()) == ("shipped", ["imported"])
+    rig.clock.advance(86_400)
+
+
+@pytest.mark.parametrize("workflow", ["PAY_ON_ACCEPTANCE", "PAY_ON_SHIPMENT", "PAY_ON_DUE_DATE"])
+def test_what_the_oms_sent_after_a_colleague_reported_it_is_not_shipped_again_without_a_person(
+    tmp_path: Path, workflow: str
+) -> None:
+    rig = Rig(tmp_path)
+    rig.imported(workflow=workflow)
+    sent_under_the_colleagues_number(rig)
+    put_in_state(rig, "SHIPPING")
+    rig.poll(300)
+    rig.work()
+    assert (rig.state(), rig.attention(), rig.effects()) == ("dispatched", ["shipped_before"], ["imported"])
+    decide(rig, DecisionKind.RELEASE, "shipped_before")
+    rig.work()
+    rig.poll(300)
+    assert (rig.attention(), rig.effects()) == ([], ["imported", "shipped"])
+    rig.clock.advance(86_400)
+    put_in_state(rig, "SHIPPING")
+    assert rig.attention() == ["shipped_before"], "the release does not cover the second time"
+
+
+@pytest.mark.parametrize("is_released", [True, False])
+def test_what_is_made_again_then_is_wanted_and_what_leaves_after_that_is_one_too_many(
+    rig: Rig, is_released: bool
+) -> None:
+    sent_under_the_colleagues_number(rig)
+    put_in_state(rig, "SHIPPING")
+    if is_released:
+        tell(rig, 1, id=8)
+        assert "shipped_before" in rig.attention(), "the OMS makes it again"
+        decide(rig, DecisionKind.RELEASE, "shipped_before")
+    tell(rig, 8, id=8, shipping_tracking="P8")
+    rig.poll(300)
+    assert (rig.state(), rig.effects()) == ("shipped", ["imported", "shipped"])
+    assert "quantity_exceeds_order" not in rig.attention()
+    tell(rig, 8, id=9, shipping_tracking="P7")
+    assert "quantity_exceeds_order" in rig.attention()
+
+
+def test_what_is_put_back_before_the_oms_sent_it_is_shipped_by_us_also_if_mirakl_changes_first(rig: Rig) -> None:
+    """Our OR24 fails for some hours, and our OR23 changes the order at Mirakl. So does somebody else."""
+    put_in_state(rig, "SHIPPED")
+    put_in_state(rig, "SHIPPING")
+    rig.fail("OR24", "answer", 2, status=503, content="")
+    tell(rig, 8, shipping_tracking="T1")
+    rig.poll(60)
+    changes.set_fields(rig.mirakl["alpha"], "1-A", shipping_type_label="Other")
+    rig.poll(60)
+    assert (rig.attention(), rig.effects()) == ([], ["imported", "tracking"])
+    rig.work(3600)
+    rig.work(3600)
+    rig.poll(300)
+    assert (rig.state(), rig.attention(), rig.effects().count("shipped")) == ("shipped", [], 1)
+    tell(rig, 8, id=8, shipping_tracking="T2")
+    rig.poll(300)
+    assert "quantity_exceeds_order" in rig.attention(), "the second parcel was not asked for"
+
+
+def test_what_is_put_back_before_the_oms_sent_it_is_shipped_by_us_also_if_the_address_changes_first(rig: Rig) -> None:
+    put_in_state(rig, "SHIPPED")
+    put_in_state(rig, "SHIPPING")
+    rig.fail("OR24", "answer", 1, status=503, content="")
+    tell(rig, 8)
+    rig.clock.advance(60)
+    changes.set_address(rig.mirakl["alpha"], "1-A", street_1="95 Canary Row")
+    rig.poll()
+    assert rig.attention() == ["changed_after_import"]
+    rig.work(3600)
+    assert rig.effects() == ["imported", "shipped"]
+
+
+def test_one_line_that_leaves_twice_after_a_put_back_is_one_too_many(tmp_path: Path) -> None:
+    """The other line has not left, so SHIPPING is right, and nobody asked for a second parcel."""
+    rig = Rig(tmp_path)
+    rig.imported(lines=2)
+    put_in_state(rig, "SHIPPED")
+    put_in_state(rig, "SHIPPING")
+    parcel = {"tracking": "T1", "items": [{"external_ref": "1-A-1", "quantity": 1}]}
+    tell(rig, 512, new_shipments=[parcel])
+    rig.clock.advance(60)
+    changes.set_fields(rig.mirakl["alpha"], "1-A", shipping_type_label="Other")
+    rig.poll(60)
+    tell(rig, 512, id=8, new_shipments=[parcel | {"tracking": "T2"}])
+    assert "quantity_exceeds_order" in rig.attention()
+
+
+def test_what_is_put_back_while_a_part_has_not_left_waits_for_that_part(tmp_path: Path) -> None:
+    rig = Rig(tmp_path)
+    answer_with(rig, ("1-A-1", 1), ("1-A-2", 1))
+    rig.imported(lines=2)
+    put_in_state(rig, "SHIPPED")
+    tell(rig, 512, new_shipments=[{"tracking": "T1", "items": [{"external_ref": "1-A-1", "quantity": 1}]}])
+    rig.clock.advance(86_400)
+    put_in_state(rig, "SHIPPING")
+    assert "shipped_before" not in rig.attention()
+    tell(rig, 512, new_shipments=[{"tracking": "T1", "items": [{"external_ref": "1-A-2", "quantity": 1}]}])
+    assert rig.effects().count("shipped") == 1
+
+
+def test_an_order_that_a_colleague_reported_just_before_our_or24_is_not_shipped_again_without_a_person(
+    rig: Rig,
+) -> None:
+    """Mirakl refuses our OR24 then."""
+    rig.mirakl["alpha"].ship_in_portal("1-A", "T1")
+    tell(rig, 8, shipping_tracking="T1")
+    rig.poll(300)
+    assert rig.state() == "shipped"
+    rig.clock.advance(86_400)
+    put_in_state(rig, "SHIPPING")
+    assert "shipped_before" in rig.attention()
+    assert "shipped" not in rig.effects()
+
+
+def test_an_order_that_is_put_back_after_our_or24_and_once_more_after_a_colleagues_report(rig: Rig) -> None:
+    shipped_and_put_back(rig)
+    rig.mirakl["alpha"].ship_in_portal("1-A", "P9")
+    rig.poll(60)
+    tell(rig, 8, id=8, shipping_tracking="P9")
+    rig.clock.advance(86_400)
+    put_in_state(rig, "SHIPPING")
+    assert "shipped_before" in rig.attention()
+    assert rig.effects().count("shipped") == 1
+
+
+def test_what_left_during_the_debit_of_another_parcel_is_shipped_by_us(tmp_path: Path) -> None:
+    rig = Rig(tmp_path)
+    rig.imported(workflow="PAY_ON_SHIPMENT", lines=2)
+    mirakl = rig.mirakl["alpha"]
+    changes.set_line(mirakl, "1-A", "1-A-1", order_line_state="SHIPPED", shipped_date="2026-03-01T10:00:00Z")
+    changes.put_in_state(mirakl, "1-A", "WAITING_DEBIT_PAYMENT")
+    rig.poll()
+    tell(rig, 8, shipping_tracking="T1")
+    rig.clock.advance(60)
+    changes.put_in_state(mirakl, "1-A", "SHIPPING")
+    rig.poll()
+    rig.work()
+    assert ("shipped_before" in rig.attention(), rig.effects().count("shipped")) == (False, 1)
