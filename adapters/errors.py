@@ -1,5 +1,5 @@
 """The errors of the service. An error that one module alone raises may be in that module, as EventIdReused is
-(consumer/apply.py).
+(consumer/applying/apply.py).
 
 OrderflowError
 ├── ConfigError                a setting is wrong; the text names the file and the key

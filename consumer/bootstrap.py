@@ -34,39 +34,39 @@ from adapters.store.leases import Lease
 from adapters.store.policies import StoredPolicies
 from adapters.store.transaction import Store
 from consumer import config
-from consumer.account_check import AccountCheck
-from consumer.apply import OrderWriter
-from consumer.budget import Shop, oms_account
+from consumer.applying.apply import OrderWriter
+from consumer.applying.dead_letter_limit import WINDOW_SECONDS, DeadLetterLimit
+from consumer.applying.loop import Consumer
+from consumer.applying.missing import MissingOrders
+from consumer.calling.budget import Shop, oms_account
+from consumer.calling.worker import Worker
 from consumer.clients import account_client, mirakl_client, oms_client
 from consumer.config import KafkaOption, Settings
-from consumer.dead_letter_limit import WINDOW_SECONDS, DeadLetterLimit
-from consumer.hooks import LOOPS_OF, NO_HOOKS, Hooks, Several
-from consumer.housekeeping import Housekeeping
-from consumer.leases import RELAY, Leases, poll_lease
-from consumer.loop import Consumer
-from consumer.metrics.recorder import Recorder, new_recorder
-from consumer.metrics.stored import AccountBudget, StoredGauges
-from consumer.missing import MissingOrders
-from consumer.poll_schedule import ScheduledPoller
-from consumer.poller import Poller
-from consumer.pollers import PollerPool
-from consumer.prefixes import check_references
-from consumer.relay import Relay, RelayLoop
-from consumer.retry import Backoff
-from consumer.secrets import (
+from consumer.config.secrets import (
     ShopSecrets,
     check_callback_secrets,
     kafka_options,
     shop_secrets,
     warn_of_implausible_secrets,
 )
+from consumer.hooks import LOOPS_OF, NO_HOOKS, Hooks, Several
+from consumer.housekeeping.housekeeping import Housekeeping
+from consumer.leases import RELAY, Leases, poll_lease
+from consumer.metrics.recorder import Recorder, new_recorder
+from consumer.metrics.stored import AccountBudget, StoredGauges
+from consumer.polling.account_check import AccountCheck
+from consumer.polling.poll_schedule import ScheduledPoller
+from consumer.polling.poller import Poller
+from consumer.polling.pollers import PollerPool
+from consumer.prefixes import check_references
+from consumer.relay import Relay, RelayLoop
+from consumer.retry import Backoff
 from consumer.service import Base, Beats, Parts, Probe, Service, WorkSignal
 from consumer.stores import group_of, open_store, outbox_of
 from consumer.telemetry import LogHooks, configure_logging
 from consumer.web.app import application, callback_routes, watch_routes
 from consumer.web.callbacks import CallbackEndpoint, Intake
 from consumer.web.server import WebServer
-from consumer.worker import Worker
 from statemachine.commands import Policy
 
 log = structlog.get_logger("orderflow")

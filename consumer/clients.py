@@ -13,9 +13,9 @@ from adapters.remotes.mirakl import MiraklShop
 from adapters.remotes.mirakl_account import MiraklAccount
 from adapters.remotes.mirakl_carriers import CarrierNames
 from consumer import config
-from consumer.config_shops import OmsTable, ShopTable
-from consumer.config_web import HttpTable
-from consumer.secrets import Secret
+from consumer.config.secrets import Secret
+from consumer.config.shops import OmsTable, ShopTable
+from consumer.config.web import HttpTable
 
 DEFAULT_HTTP: Final = HttpTable()
 

@@ -23,20 +23,20 @@ from adapters.ports import Clock
 from adapters.store.clock import READ_EVERY_SECONDS, StoreClock
 from adapters.store.notices import Notices
 from adapters.store.transaction import Store
-from consumer.apply import OrderWriter
+from consumer.applying.apply import OrderWriter
+from consumer.applying.loop import Consumer
+from consumer.calling.worker import Worker
 from consumer.config import Settings
-from consumer.config_types import place
+from consumer.config.types import place
 from consumer.garbage import collect_by_time, collect_less_often
 from consumer.hooks import BEAT_SECONDS, Applied, Hooks
-from consumer.housekeeping import Housekeeping
+from consumer.housekeeping.housekeeping import Housekeeping
 from consumer.leases import Leases
-from consumer.loop import Consumer
 from consumer.loop_watch import OWN_CAUSES, LoopWatch, thread_name
 from consumer.metrics.recorder import Recorder
-from consumer.pollers import PollerPool
+from consumer.polling.pollers import PollerPool
 from consumer.relay import RelayLoop
 from consumer.web.server import WebServer
-from consumer.worker import Worker
 from statemachine.commands import Policy
 
 log = structlog.get_logger("orderflow")

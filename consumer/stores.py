@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 from adapters.store import engine
 from adapters.store.transaction import Store
 from consumer.config import Settings
-from consumer.secrets import store_password
+from consumer.config.secrets import store_password
 
 if TYPE_CHECKING:
     from adapters.messages.transitions import OutboxTopics

@@ -22,5 +22,5 @@ Read in this order:
   trackings
 - urgency (of reasons), objectives, invariants
 
-An event goes through `decide`, and then its order through `plan`: consumer/apply.py and consumer/planning.py call them.
+An event goes through `decide`, and then its order through `plan`: consumer/applying/apply.py and consumer/applying/planning.py call them.
 """

@@ -10,17 +10,17 @@ from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from typing import Final
 
-from statemachine import troubles
 from statemachine.asked_once import asked_once
 from statemachine.commands import CommandKind, Policy
 from statemachine.facts import DEBIT, DEBITS_LATE, EPOCH, Facts, Line, Snapshot
-from statemachine.in_oms import is_sent_by_others
 from statemachine.occurrences import PAYMENT, last_without
-from statemachine.readings import all_sent, is_canceled_by_oms, is_pending, last_answer
+from statemachine.questions import troubles
+from statemachine.questions.in_oms import is_sent_by_others
+from statemachine.questions.readings import all_sent, is_canceled_by_oms, is_pending, last_answer
+from statemachine.questions.stops import KEPT_FIRST
 from statemachine.reason_of_order import Attention
 from statemachine.reasons import Reason
 from statemachine.states import State, state_of
-from statemachine.stops import KEPT_FIRST
 
 _LATEST: Final = datetime.max.replace(tzinfo=UTC)
 _NO_MARGIN: Final = timedelta()

@@ -1,4 +1,4 @@
-"""What can happen to an order. consumer/apply.py applies every event, also the events of workers and of people."""
+"""What can happen to an order. consumer/applying/apply.py applies every event, also the events of workers and of people."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -15,7 +15,7 @@ class Trigger(StrEnum):
     OMS_EVENT = "oms_event"  # the OMS reported
     CALL = "call"  # our worker claimed a command, or brings its result
     DECISION = "act"  # a person decided
-    CLOCK = "clock"  # an instant of deadlines.py has passed; made by consumer/housekeeping.py
+    CLOCK = "clock"  # an instant of deadlines.py has passed; made by consumer/housekeeping/housekeeping.py
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,9 +9,9 @@ from enum import StrEnum
 from statemachine.commands import CommandKind, Policy
 from statemachine.events import Event, Trigger
 from statemachine.facts import Facts, Handover
-from statemachine.payloads import import_known
 from statemachine.plan import Plan
-from statemachine.readings import is_pending, last_answer
+from statemachine.questions.payloads import import_known
+from statemachine.questions.readings import is_pending, last_answer
 from statemachine.states import State
 from statemachine.waits import waits_for
 

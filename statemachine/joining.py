@@ -8,7 +8,6 @@ facts.py (`newer`) says which one it is (docs/rules.md 2).
 from dataclasses import fields, replace
 from typing import Any, Final
 
-from statemachine.before_shipment import first_shipped, last_open, last_underway
 from statemachine.facts import (
     AFTER_SHIPPING,
     DEBIT,
@@ -25,8 +24,9 @@ from statemachine.facts import (
     newer,
 )
 from statemachine.occurrences import not_shown, shown_by
-from statemachine.other_values import other_values
-from statemachine.stops import KEPT_FIRST, stops_of, stops_read
+from statemachine.questions.before_shipment import first_shipped, last_open, last_underway
+from statemachine.questions.other_values import other_values
+from statemachine.questions.stops import KEPT_FIRST, stops_of, stops_read
 
 #: The states in which the seller has to act; from when on is `Facts.seen`. A debit is there too if Mirakl's date of the
 #: order cannot be: then the deadline of the payment counts from the first read (deadlines.py).

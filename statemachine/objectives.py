@@ -15,7 +15,7 @@ from typing import Final
 from statemachine.commands import CommandKind, Policy
 from statemachine.deadlines import acceptance_deadline, has_come
 from statemachine.facts import EPOCH, VOUCHED, Facts, Snapshot
-from statemachine.readings import all_sent, unsent_parts
+from statemachine.questions.readings import all_sent, unsent_parts
 
 WAITING: Final = "WAITING_ACCEPTANCE"
 SHIPPING: Final = "SHIPPING"

@@ -6,13 +6,13 @@ from datetime import datetime
 
 from statemachine import deadlines, objectives
 from statemachine.asked_once import asked_once
-from statemachine.attention import standing
+from statemachine.attention.attention import standing
 from statemachine.commands import Command, CommandKind, Need, Policy, basis_of, next_round, obstacle
 from statemachine.facts import EPOCH, Answer, Facts, Snapshot, Tracking
-from statemachine.in_oms import is_shipped_by_another
-from statemachine.missing import not_found_since_read
 from statemachine.objectives import Kept, Objective
-from statemachine.readings import (
+from statemachine.questions.in_oms import is_shipped_by_another
+from statemachine.questions.missing import not_found_since_read
+from statemachine.questions.readings import (
     acceptance,
     all_sent,
     carried,
@@ -26,10 +26,10 @@ from statemachine.readings import (
     unsent_parts,
     was_read_by_earlier_version,
 )
+from statemachine.questions.trackings import best_tracking
+from statemachine.questions.troubles import shipped_regardless_at
 from statemachine.reason_of_order import Attention
 from statemachine.states import State, state_of
-from statemachine.trackings import best_tracking
-from statemachine.troubles import shipped_regardless_at
 
 
 @dataclass(frozen=True, slots=True)

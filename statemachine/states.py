@@ -8,9 +8,9 @@ from typing import Final
 from statemachine.asked_once import asked_once
 from statemachine.commands import CommandKind
 from statemachine.facts import AFTER_SHIPPING, DEBIT, PAY_ON_SHIPMENT, Facts
-from statemachine.in_oms import is_debited_as_shipped
-from statemachine.payloads import import_known
-from statemachine.readings import all_sent, is_pending, last_answer, mirakl_state
+from statemachine.questions.in_oms import is_debited_as_shipped
+from statemachine.questions.payloads import import_known
+from statemachine.questions.readings import all_sent, is_pending, last_answer, mirakl_state
 
 
 class State(StrEnum):

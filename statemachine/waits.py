@@ -11,7 +11,7 @@ from enum import StrEnum
 from statemachine.commands import Policy
 from statemachine.facts import DEBIT, Facts
 from statemachine.plan import Plan, awaits_read_after
-from statemachine.readings import is_canceled_by_oms, mirakl_state
+from statemachine.questions.readings import is_canceled_by_oms, mirakl_state
 from statemachine.states import State
 
 

@@ -196,5 +196,5 @@ def test_no_package_uses_a_private_name_of_another() -> None:
 )
 def test_a_use_of_a_private_name_is_found(use: str) -> None:
     owner = Source("adapters.store.orders", "def _lock(): ...")
-    user, neighbour = Source("consumer.apply", use), Source("adapters.store.commands", use)
+    user, neighbour = Source("consumer.applying.apply", use), Source("adapters.store.commands", use)
     assert len(private_uses([user, neighbour], _owners([owner]))) == 1

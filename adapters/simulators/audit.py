@@ -8,7 +8,7 @@ from typing import Final
 from adapters.simulators.books import Effect
 from adapters.simulators.stage import Life
 from statemachine.commands import CommandKind
-from statemachine.ids_in_text import entries, read
+from statemachine.questions.ids_in_text import entries, read
 
 #: Our command for each effect that a call with the shop's key can have.
 COMMAND_OF: Final = {

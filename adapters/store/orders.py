@@ -1,6 +1,6 @@
 """One row for each order of a shop, with its joined facts, its state and its attention reasons.
 
-Only `OrderWriter` (consumer/apply.py) writes these rows. It locks them before it reads them.
+Only `OrderWriter` (consumer/applying/apply.py) writes these rows. It locks them before it reads them.
 """
 
 from collections.abc import Collection, Iterator, Mapping, Sequence

@@ -134,7 +134,7 @@ def _order_key() -> sa.Column[int]:
 
 
 #: One row for each order of a shop: its joined facts, and the state and attention that follow from them.
-#: Only consumer/apply.py writes it.
+#: Only consumer/applying/apply.py writes it.
 orders = sa.Table(
     "orders",
     metadata,

@@ -12,7 +12,7 @@ from adapters.store import bulk, cursors
 from adapters.store import schema as s
 from adapters.store.transaction import Store, Transaction
 
-#: This word is among the paused groups of a shop whose key belongs to another shop (consumer/account_check.py).
+#: This word is among the paused groups of a shop whose key belongs to another shop (consumer/polling/account_check.py).
 WRONG_ACCOUNT: Final = "wrong-account"
 
 

@@ -1,7 +1,7 @@
 """Orders that need a person and whose urgency is not stored, because older code wrote them last.
 
 `orders.urgency_of` tells which these are: it holds the version and the reasons of which the urgency was stored. The
-list reads all such orders, until housekeeping has stored their urgency (consumer/urgencies.py).
+list reads all such orders, until housekeeping has stored their urgency (consumer/housekeeping/urgencies.py).
 """
 
 from collections.abc import Collection, Sequence

@@ -22,14 +22,14 @@ from adapters.store.transaction import Store
 from consumer import config, stores
 from consumer.cli.options import FILE
 from consumer.config import Settings
-from consumer.config_shops import ShopTable
+from consumer.config.shops import ShopTable
 from consumer.operations.errors import NotPossible, UnknownOrder
 from statemachine.commands import Policy
 
 if TYPE_CHECKING:
     from adapters.log.embedded import EmbeddedLog
     from adapters.log.kafka import KafkaLog
-    from consumer.apply import OrderWriter
+    from consumer.applying.apply import OrderWriter
 
 
 def _system_user() -> str:
@@ -80,7 +80,7 @@ class Session:
 
     def shop_with_key(self, shop: str) -> tuple[ShopTable, Callable[[], str]]:
         """Return the settings of a shop, and what reads its key at Mirakl. Raises NotPossible and ConfigError."""
-        from consumer import secrets  # noqa: PLC0415 - most commands need no secret
+        from consumer.config import secrets  # noqa: PLC0415 - most commands need no secret
 
         table = self.settings.shops.get(shop)
         if table is None:
@@ -89,7 +89,7 @@ class Session:
 
     def order_writer(self) -> "OrderWriter":
         """Make the writer that applies a person's decisions, the same as the service uses for its events."""
-        from consumer.apply import OrderWriter  # noqa: PLC0415 - most commands only read
+        from consumer.applying.apply import OrderWriter  # noqa: PLC0415 - most commands only read
 
         policies, outbox = config.policies(self.settings), stores.outbox_of(self.settings)
         return OrderWriter(self.store, policies, self.clock, outbox=outbox)

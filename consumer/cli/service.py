@@ -18,7 +18,7 @@ from consumer.cli.opening import Environment, cure, missing_file
 from consumer.cli.options import FILE, Config
 from consumer.cli.output import BAD_ANSWER, BAD_USE, fail
 from consumer.config import Settings
-from consumer.secrets import refuse_open_files
+from consumer.config.secrets import refuse_open_files
 from statemachine import diagram as diagrams
 
 

@@ -8,7 +8,6 @@ import typer
 
 from adapters.store import shops as shop_rows
 from adapters.store.backlog import Backlog
-from consumer.account_compare import Finding
 from consumer.cli import shop_account, shop_documents
 from consumer.cli.opening import Session, opened
 from consumer.cli.options import FILE, Config, Json, Only, Reason, ShopName, Who, Yes, group
@@ -16,6 +15,7 @@ from consumer.cli.output import BAD_ANSWER, ask, cell, fail, note, print_json, p
 from consumer.operations import shops
 from consumer.operations.errors import NotPossible
 from consumer.operations.pauses import Pause, read_pauses
+from consumer.polling.account_compare import Finding
 
 commands = group("Shops, their accounts, and the switches of their effects.")
 commands.add_typer(shop_account.commands, name="account")

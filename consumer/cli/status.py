@@ -11,7 +11,7 @@ from adapters.store.counts import Waiting
 from consumer.cli.opening import opened_with_log
 from consumer.cli.options import FILE, Config, Json
 from consumer.cli.output import BAD_ANSWER, cell, folded, print_json, span
-from consumer.config_types import place
+from consumer.config.types import place
 from consumer.operations.status import ShopStatus, Status
 
 

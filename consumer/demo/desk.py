@@ -12,7 +12,7 @@ from adapters.ports import Clock
 from adapters.store import orders as order_rows
 from adapters.store.transaction import Store
 from consumer import config, stores
-from consumer.apply import OrderWriter
+from consumer.applying.apply import OrderWriter
 from consumer.config import Settings
 from consumer.operations import orders as operations
 from consumer.operations.errors import NotPossible

@@ -26,8 +26,8 @@ from prometheus_client import (
 from adapters.errors import Cause, OrderflowError, RemoteError
 from adapters.ports import Clock, Partition, Record
 from adapters.store.dead_letters import CALLBACK, POLL, DeadLetter
-from consumer.accounts import Account, AccountKey
 from consumer.build import UNKNOWN, revision
+from consumer.calling.accounts import Account, AccountKey
 from consumer.config import MaxAgeTable, Settings
 from consumer.hooks import LOOPS_OF, Applied, CallbackResult, Hooks, PollResult
 from consumer.metrics.definitions import METRICS, Type

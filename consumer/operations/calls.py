@@ -1,12 +1,12 @@
 """What each call of orderflow does, in words that a person reads before a decision and in `orders explain`."""
 
-from statemachine.canceled_by_oms import canceled_and_to_be_sent
+from statemachine.attention.canceled_by_oms import canceled_and_to_be_sent
 from statemachine.commands import CommandKey, CommandKind, Policy
 from statemachine.facts import DecisionKind, Facts, Tracking
-from statemachine.missing import is_gone
-from statemachine.readings import answers_of_lines
-from statemachine.trackings import best_tracking
-from statemachine.troubles import MESSAGES, imports_without_messages, troubles_of
+from statemachine.questions.missing import is_gone
+from statemachine.questions.readings import answers_of_lines
+from statemachine.questions.trackings import best_tracking
+from statemachine.questions.troubles import MESSAGES, imports_without_messages, troubles_of
 
 
 def what_it_does(call: CommandKey, facts: Facts, policy: Policy) -> str:

@@ -9,17 +9,17 @@ from datetime import datetime
 
 from consumer.operations.instants import to_the_second
 from consumer.operations.lines import withdrawals_of
-from statemachine.before_shipment import PIECES
+from statemachine.attention.urgency_of_order import may_have_line
 from statemachine.commands import Policy
 from statemachine.facts import AFTER_SHIPPING, EPOCH, Facts, Line, Snapshot, Tracking, Withdrawn
-from statemachine.in_oms import is_confirmed_by_us
-from statemachine.other_values import LEFT_OUT, shown_since
-from statemachine.parts import parts_in_oms
-from statemachine.payloads import import_known, our_payloads, what_oms_got
-from statemachine.readings import alive_parts, is_canceled_by_oms, is_ended_everywhere, is_sent
+from statemachine.questions.before_shipment import PIECES
+from statemachine.questions.in_oms import is_confirmed_by_us
+from statemachine.questions.other_values import LEFT_OUT, shown_since
+from statemachine.questions.parts import parts_in_oms
+from statemachine.questions.payloads import import_known, our_payloads, what_oms_got
+from statemachine.questions.readings import alive_parts, is_canceled_by_oms, is_ended_everywhere, is_sent
+from statemachine.questions.stops import INCIDENT, stood_at_shipment
 from statemachine.reason_of_order import Attention
-from statemachine.stops import INCIDENT, stood_at_shipment
-from statemachine.urgency_of_order import may_have_line
 
 
 @dataclass(frozen=True, slots=True)

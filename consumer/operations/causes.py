@@ -31,25 +31,25 @@ from consumer.operations.instants import to_the_second
 from consumer.operations.outside import disproved_by_read, yes_in_vain
 from consumer.operations.what_first import come_before, in_turn
 from consumer.operations.words import without_personal_data
-from statemachine.commands import CommandKey, CommandKind, Policy
-from statemachine.deadlines import has_come
-from statemachine.events import Event
-from statemachine.facts import Answer, DecisionKind, Facts
-from statemachine.failures import GiveUp, Rejection, Trouble
-from statemachine.left_twice import more_left_than_went
-from statemachine.payloads import import_known, our_payloads
-from statemachine.plan import needed
-from statemachine.readings import is_ended_everywhere, unknown_skus
-from statemachine.reason_of_order import Attention
-from statemachine.reasons import Reason
-from statemachine.settled import says_unclear
-from statemachine.troubles import is_released, messages_waited_until, troubles_of
-from statemachine.urgency_of_order import (
+from statemachine.attention.left_twice import more_left_than_went
+from statemachine.attention.urgency_of_order import (
     is_canceled_as_a_whole,
     left_in_part,
     lines_named_in,
     makes_more_than_went,
 )
+from statemachine.commands import CommandKey, CommandKind, Policy
+from statemachine.deadlines import has_come
+from statemachine.events import Event
+from statemachine.facts import Answer, DecisionKind, Facts
+from statemachine.failures import GiveUp, Rejection, Trouble
+from statemachine.plan import needed
+from statemachine.questions.payloads import import_known, our_payloads
+from statemachine.questions.readings import is_ended_everywhere, unknown_skus
+from statemachine.questions.settled import says_unclear
+from statemachine.questions.troubles import is_released, messages_waited_until, troubles_of
+from statemachine.reason_of_order import Attention
+from statemachine.reasons import Reason
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,6 +6,7 @@ No text holds personal data.
 from collections.abc import Callable, Mapping
 from typing import Final
 
+from consumer.calling.resting import RESTING
 from consumer.operations.cases import (
     Case,
     imported_at,
@@ -20,14 +21,13 @@ from consumer.operations.cases import (
     withdrawals,
 )
 from consumer.operations.instants import to_the_minute
-from consumer.resting import RESTING
+from statemachine.attention.urgency_of_order import lines_named_in
 from statemachine.deadlines import next_deadline
 from statemachine.facts import OWED_LINE_STATES, DecisionKind
-from statemachine.payloads import what_oms_got
-from statemachine.readings import last_decision, unknown_skus
+from statemachine.questions.payloads import what_oms_got
+from statemachine.questions.readings import last_decision, unknown_skus
+from statemachine.questions.troubles import MESSAGES, NO_MESSAGE
 from statemachine.reasons import Reason
-from statemachine.troubles import MESSAGES, NO_MESSAGE
-from statemachine.urgency_of_order import lines_named_in
 
 
 def _unknown_state(case: Case) -> str:

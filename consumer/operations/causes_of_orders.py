@@ -32,10 +32,18 @@ from consumer.operations.causes_before_import import BEFORE_IMPORT, states_of_li
 from consumer.operations.cures_of_canceled import is_marked_by_us_alone, is_out
 from consumer.operations.deadline_causes import acceptance_due, shipping_due
 from consumer.operations.payments import workflow_in_words
-from statemachine.canceled_by_oms import NOT_OWED, is_said_to_have_left, lines_canceled_in
-from statemachine.canceled_pieces import pieces_canceled, pieces_made_again, pieces_taken_back
-from statemachine.changed_contents import changed_contents
-from statemachine.elsewhere import left_though_marked, sent_twice_at
+from statemachine.attention.canceled_by_oms import NOT_OWED, is_said_to_have_left, lines_canceled_in
+from statemachine.attention.canceled_pieces import pieces_canceled, pieces_made_again, pieces_taken_back
+from statemachine.attention.changed_contents import changed_contents
+from statemachine.attention.elsewhere import left_though_marked, sent_twice_at
+from statemachine.attention.left_twice import LeftTwice, left_twice
+from statemachine.attention.made_twice import made_twice, orders_too_many
+from statemachine.attention.urgency_of_order import (
+    is_canceled_as_a_whole,
+    lines_named_in,
+    shipped_by_somebody_else,
+    taken_back_since,
+)
 from statemachine.facts import (
     AFTER_SHIPPING,
     DEBIT,
@@ -49,15 +57,13 @@ from statemachine.facts import (
     Tracking,
     Withdrawn,
 )
-from statemachine.ids_in_text import entries, named_in, read
-from statemachine.in_oms import has_left, is_confirmed_by_us, unfinished_parts
-from statemachine.left_twice import LeftTwice, left_twice
-from statemachine.made_twice import made_twice, orders_too_many
-from statemachine.missing import not_found_since_read
-from statemachine.parcels import sent_quantity
-from statemachine.parts import parts_in_oms, shown_pieces
-from statemachine.payloads import import_known, our_payloads, what_oms_got
-from statemachine.readings import (
+from statemachine.questions.ids_in_text import entries, named_in, read
+from statemachine.questions.in_oms import has_left, is_confirmed_by_us, unfinished_parts
+from statemachine.questions.missing import not_found_since_read
+from statemachine.questions.parcels import sent_quantity
+from statemachine.questions.parts import parts_in_oms, shown_pieces
+from statemachine.questions.payloads import import_known, our_payloads, what_oms_got
+from statemachine.questions.readings import (
     alive_parts,
     ended_in_oms,
     is_ended_everywhere,
@@ -69,17 +75,11 @@ from statemachine.readings import (
     pieces_of,
     unsent_parts,
 )
+from statemachine.questions.settled import settled_pieces
+from statemachine.questions.shared_numbers import by_number
+from statemachine.questions.trackings import best_tracking
+from statemachine.questions.vouches import sent_beside
 from statemachine.reasons import Reason
-from statemachine.settled import settled_pieces
-from statemachine.shared_numbers import by_number
-from statemachine.trackings import best_tracking
-from statemachine.urgency_of_order import (
-    is_canceled_as_a_whole,
-    lines_named_in,
-    shipped_by_somebody_else,
-    taken_back_since,
-)
-from statemachine.vouches import sent_beside
 
 
 def cause_of_order(case: Case) -> str:

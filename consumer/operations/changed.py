@@ -15,12 +15,12 @@ from adapters.messages.json_slices import load_object
 from adapters.store import snapshots as snapshot_rows
 from adapters.store.orders import OrderRow
 from adapters.store.transaction import Store
-from statemachine.by_field import code_digest, fields_in, left_out_of, shows_change
-from statemachine.changed_contents import changed_contents
-from statemachine.compared import compared
+from statemachine.attention.changed_contents import changed_contents
 from statemachine.facts import Facts
-from statemachine.formulas import formula_of
-from statemachine.payloads import what_oms_got
+from statemachine.questions.by_field import code_digest, fields_in, left_out_of, shows_change
+from statemachine.questions.compared import compared
+from statemachine.questions.formulas import formula_of
+from statemachine.questions.payloads import what_oms_got
 from statemachine.reasons import Reason
 
 

@@ -5,12 +5,12 @@ from typing import Final
 from adapters.store.orders import OrderRow
 from statemachine.commands import CommandKind, Policy
 from statemachine.facts import Facts
-from statemachine.missing import is_gone
-from statemachine.payloads import may_be_in_oms
+from statemachine.questions.missing import is_gone
+from statemachine.questions.payloads import may_be_in_oms
+from statemachine.questions.troubles import MESSAGES, is_released
 from statemachine.reason_of_order import Attention
 from statemachine.reasons import Reason
 from statemachine.states import State
-from statemachine.troubles import MESSAGES, is_released
 
 #: Codes of rejections for which the remote was not asked. Their words are ours, and hold no personal data.
 NOT_ASKED: Final = frozenset(

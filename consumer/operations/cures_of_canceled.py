@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from typing import Final
 
 from consumer.operations.cases import is_marked_by_us, named
-from statemachine.canceled_by_oms import (
+from statemachine.attention.canceled_by_oms import (
     canceled_and_to_be_sent,
     is_canceled_as_taken_back,
     is_said_to_have_left,
@@ -13,11 +13,16 @@ from statemachine.canceled_by_oms import (
     missing_pieces,
     names_pieces,
 )
-from statemachine.canceled_pieces import perhaps_taken_back, pieces_canceled, pieces_made_again, pieces_taken_back
+from statemachine.attention.canceled_pieces import (
+    perhaps_taken_back,
+    pieces_canceled,
+    pieces_made_again,
+    pieces_taken_back,
+)
 from statemachine.facts import Facts, Line, Withdrawn
-from statemachine.in_oms import has_left
-from statemachine.missing import not_found_since_read
-from statemachine.readings import alive_parts
+from statemachine.questions.in_oms import has_left
+from statemachine.questions.missing import not_found_since_read
+from statemachine.questions.readings import alive_parts
 from statemachine.reason_of_order import Attention
 
 #: What stands for the lines and pieces in a cure that names them.

@@ -5,8 +5,8 @@ from typing import Final
 from adapters.store.orders import OrderRow
 from consumer.operations.what_first import in_turn
 from statemachine.commands import CommandKind
-from statemachine.payloads import was_handed_over
-from statemachine.readings import is_canceled_by_oms
+from statemachine.questions.payloads import was_handed_over
+from statemachine.questions.readings import is_canceled_by_oms
 from statemachine.reason_of_order import Attention
 from statemachine.reasons import Reason
 

@@ -13,9 +13,17 @@ from consumer.operations.cases import (
 )
 from consumer.operations.cures_of_canceled import CURE_OF_GONE_AND_CANCELED, cure_of_canceled, cure_of_taken_out
 from consumer.operations.payments import is_paid_after_shipping, left_after_debit
-from statemachine.elsewhere import is_shipped_though_taken_back
+from statemachine.attention.elsewhere import is_shipped_though_taken_back
+from statemachine.attention.left_twice import left_twice
+from statemachine.attention.made_twice import made_twice, waits_for_no_piece
+from statemachine.attention.urgency_of_order import (
+    is_canceled_as_a_whole,
+    is_stopped_by_oms,
+    lines_named_in,
+    taken_back_since,
+)
 from statemachine.facts import EPOCH, VOUCHED, Facts, Line, Withdrawn
-from statemachine.in_oms import (
+from statemachine.questions.in_oms import (
     all_left,
     has_left,
     is_confirmed_by_us,
@@ -23,19 +31,11 @@ from statemachine.in_oms import (
     is_shown_shipped,
     left_at,
 )
-from statemachine.left_twice import left_twice
-from statemachine.made_twice import made_twice, waits_for_no_piece
-from statemachine.readings import pieces_of
+from statemachine.questions.readings import pieces_of
+from statemachine.questions.stops import is_unpaid_again
+from statemachine.questions.trackings import best_tracking
 from statemachine.reason_of_order import Attention
 from statemachine.reasons import Reason
-from statemachine.stops import is_unpaid_again
-from statemachine.trackings import best_tracking
-from statemachine.urgency_of_order import (
-    is_canceled_as_a_whole,
-    is_stopped_by_oms,
-    lines_named_in,
-    taken_back_since,
-)
 
 #: What to do about goods of which a person said too early that they have left.
 _CURE_OF_VOUCHED_TOO_EARLY: Final = (

@@ -5,16 +5,16 @@ from typing import Final
 from adapters.store.orders import OrderRow
 from consumer.operations.cases import is_marked_by_us, named, pieces_in_words
 from consumer.operations.outside import money_awaited
-from statemachine.canceled_by_oms import canceled_and_to_be_sent, is_asked_as_owed
-from statemachine.changes_by_mirakl import owed_again
+from statemachine.attention.canceled_by_oms import canceled_and_to_be_sent, is_asked_as_owed
+from statemachine.attention.changes_by_mirakl import owed_again
+from statemachine.attention.urgency_of_order import is_canceled_as_a_whole, lines_named_in
 from statemachine.commands import Policy
 from statemachine.facts import Facts
-from statemachine.in_oms import is_sent_by_others, is_shown_shipped, is_to_be_sent
-from statemachine.missing import not_found_since_read
-from statemachine.readings import is_canceled_by_oms, pieces_of
+from statemachine.questions.in_oms import is_sent_by_others, is_shown_shipped, is_to_be_sent
+from statemachine.questions.missing import not_found_since_read
+from statemachine.questions.readings import is_canceled_by_oms, pieces_of
 from statemachine.reason_of_order import Attention
 from statemachine.reasons import Reason
-from statemachine.urgency_of_order import is_canceled_as_a_whole, lines_named_in
 
 #: What to do about what the OMS canceled of an order that somebody else ships.
 _CURE_OF_CANCELED_OF_OTHERS: Final = (

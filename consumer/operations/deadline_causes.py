@@ -5,7 +5,7 @@ from datetime import timedelta
 from consumer.operations.cases import Case
 from statemachine.deadlines import is_canceled_and_settled
 from statemachine.facts import EPOCH
-from statemachine.payloads import was_handed_over
+from statemachine.questions.payloads import was_handed_over
 
 
 def acceptance_due(case: Case) -> str:

@@ -30,13 +30,14 @@ from consumer.operations.outside import (
 from consumer.operations.payments import is_paid_after_shipping, left_after_debit
 from consumer.operations.stops import stopping, what_follows, who_ends
 from consumer.operations.timeline import what_happened
+from statemachine.attention.urgency_of_order import shipped_by_somebody_else
 from statemachine.commands import Command, CommandKind, CommandState, Policy
 from statemachine.events import Trigger
 from statemachine.facts import DEBIT, DecisionKind, Facts
-from statemachine.in_oms import all_left, is_debited_after_shipping
-from statemachine.payloads import import_known, may_be_in_oms
 from statemachine.plan import awaits_read_after, plan
-from statemachine.readings import (
+from statemachine.questions.in_oms import all_left, is_debited_after_shipping
+from statemachine.questions.payloads import import_known, may_be_in_oms
+from statemachine.questions.readings import (
     acceptance,
     is_canceled_by_oms,
     is_pending,
@@ -50,7 +51,6 @@ from statemachine.reasons import Reason
 from statemachine.states import State
 from statemachine.table import TABLE
 from statemachine.urgency import EndsBy
-from statemachine.urgency_of_order import shipped_by_somebody_else
 
 _MEANING_OF_EDGE: Final = {(edge.source, edge.target): edge.means for edge in TABLE}
 

@@ -92,7 +92,7 @@ def _last_change(seen: Sequence[Collection[_Key]], key: _Key, *, before: bool) -
 
 
 def _reasons(facts: Facts, state: State, policy: Policy) -> set[_Key]:
-    """The reasons of an order with these facts that is in this state (consumer/planning.py)."""
+    """The reasons of an order with these facts that is in this state (consumer/applying/planning.py)."""
     planned = plan(facts, policy)
     found = {(str(one.reason), one.detail) for one in planned.attention}
     if planned.state != state:

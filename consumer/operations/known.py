@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from consumer.operations.instants import to_the_second
 from statemachine.facts import Facts, Tracking
 from statemachine.failures import GiveUp, Rejection, Trouble
-from statemachine.trackings import best_tracking
+from statemachine.questions.trackings import best_tracking
 
 
 @dataclass(frozen=True, slots=True)

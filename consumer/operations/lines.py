@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from statemachine.facts import OWED_LINE_STATES, WITHDRAWN_OF, Facts, Line
-from statemachine.in_oms import has_left
-from statemachine.parcels import sent_quantity
-from statemachine.payloads import our_payloads, what_oms_got
-from statemachine.settled import is_taken_out, settled_contents
+from statemachine.questions.in_oms import has_left
+from statemachine.questions.parcels import sent_quantity
+from statemachine.questions.payloads import our_payloads, what_oms_got
+from statemachine.questions.settled import is_taken_out, settled_contents
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,12 +16,12 @@ from adapters.store import order_lists
 from adapters.store.order_lists import Which
 from adapters.store.orders import OrderRow
 from adapters.store.transaction import Store
-from consumer.names import unnamed
+from consumer.applying.names import unnamed
 from consumer.operations.what_first import names_in_turn
+from statemachine.attention.urgency_of_order import most_urgent
 from statemachine.commands import Policy
 from statemachine.deadlines import next_deadline
 from statemachine.urgency import Urgency
-from statemachine.urgency_of_order import most_urgent
 
 #: If the first so many orders of a list fill the page, the index of names is not asked: it would find nearly all.
 NEWEST: Final = 500

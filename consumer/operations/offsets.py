@@ -18,7 +18,7 @@ from adapters.store import shops as shop_rows
 from adapters.store.dead_letters import RECORD_UNREADABLE, DeadLetter
 from adapters.store.progress import Advance, Progress
 from adapters.store.transaction import Store
-from consumer.apply import LOST_ATTEMPT, OrderWriter
+from consumer.applying.apply import LOST_ATTEMPT, OrderWriter
 from consumer.leases import poll_lease
 from consumer.offsets import OffsetMismatch, mismatch, with_later_ends
 from consumer.operations.errors import NothingToReset

@@ -15,7 +15,7 @@ from adapters.store.commands import CommandRow
 from adapters.store.orders import OrderRow
 from adapters.store.shops import ShopRow
 from adapters.store.transaction import Store
-from consumer.apply import OrderWriter
+from consumer.applying.apply import OrderWriter
 from consumer.operations.calls import answer_in_words
 from consumer.operations.causes import cure
 from consumer.operations.errors import NotPossible, NotUnique, UnknownOrder, require_reason, require_shop
@@ -23,9 +23,9 @@ from consumer.operations.explain import Explanation, explain
 from consumer.operations.instants import to_the_second
 from consumer.operations.questions import question
 from consumer.operations.unchanged import is_as_seen
-from statemachine.changes_by_mirakl import said_by_settle
+from statemachine.attention.changes_by_mirakl import said_by_settle
+from statemachine.attention.ends import can_be_settled
 from statemachine.commands import CommandKey, CommandKind, CommandState, Policy
-from statemachine.ends import can_be_settled
 from statemachine.events import Event, Trigger
 from statemachine.facts import (
     RESTORED,
@@ -41,10 +41,10 @@ from statemachine.facts import (
     Withdrawn,
     age_of,
 )
-from statemachine.in_oms import all_left
 from statemachine.occurrences import after_all, after_reads_and_reports, seen_in
-from statemachine.payloads import import_known, may_be_in_oms, possible_imports, settle_as_imported
-from statemachine.readings import all_sent, is_pending, last_answer, mirakl_state, unsent_parts
+from statemachine.questions.in_oms import all_left
+from statemachine.questions.payloads import import_known, may_be_in_oms, possible_imports, settle_as_imported
+from statemachine.questions.readings import all_sent, is_pending, last_answer, mirakl_state, unsent_parts
 from statemachine.reasons import Reason
 from statemachine.states import State
 from statemachine.urgency import EndsBy

@@ -5,14 +5,14 @@ from collections.abc import Collection, Iterator
 from consumer.operations.cases import tracking_in_words
 from consumer.operations.instants import to_the_minute, to_the_second
 from consumer.operations.payments import left_after_debit
-from statemachine.canceled_by_oms import canceled_and_to_be_sent
+from statemachine.attention.canceled_by_oms import canceled_and_to_be_sent
 from statemachine.commands import CommandKey, CommandKind, Policy, answers_in_vain
 from statemachine.deadlines import acceptance_deadline, has_come, next_deadline
 from statemachine.facts import DEBIT, EPOCH, Answer, Decision, DecisionKind, Facts
-from statemachine.in_oms import is_debited_after_shipping, is_sent_by_others
-from statemachine.missing import is_gone, not_found_since_read
-from statemachine.payloads import what_oms_got
-from statemachine.readings import (
+from statemachine.questions.in_oms import is_debited_after_shipping, is_sent_by_others
+from statemachine.questions.missing import is_gone, not_found_since_read
+from statemachine.questions.payloads import what_oms_got
+from statemachine.questions.readings import (
     acceptance,
     is_canceled_by_oms,
     is_pending,
@@ -21,10 +21,10 @@ from statemachine.readings import (
     last_answer,
     mirakl_state,
 )
+from statemachine.questions.settled import is_settled_as_added
+from statemachine.questions.trackings import best_tracking
 from statemachine.reason_of_order import Attention
 from statemachine.reasons import Reason
-from statemachine.settled import is_settled_as_added
-from statemachine.trackings import best_tracking
 
 
 def answer_awaited(facts: Facts, policy: Policy) -> str:

@@ -1,8 +1,8 @@
 """Whether the customer pays before or after the shipment, and what is left to be sent after a debit."""
 
 from statemachine.facts import PAY_ON_ACCEPTANCE, WORKFLOWS, Facts
-from statemachine.in_oms import is_debited_after_shipping
-from statemachine.readings import is_sent
+from statemachine.questions.in_oms import is_debited_after_shipping
+from statemachine.questions.readings import is_sent
 
 
 def is_paid_after_shipping(facts: Facts) -> bool:

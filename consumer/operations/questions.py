@@ -12,20 +12,20 @@ from consumer.operations.cures_of_goods import others_to_arrive_with
 from consumer.operations.explain import oms_goes_on
 from consumer.operations.outside import answer_awaited, canceled_in_oms, money_awaited
 from consumer.operations.stops import what_ends
+from statemachine.attention.urgency_of_order import lines_named_in
 from statemachine.commands import CommandKey, CommandKind, CommandState, Policy
 from statemachine.facts import VOUCHED, Decision, DecisionKind, Facts, Line
-from statemachine.in_oms import all_left, unfinished_parts
 from statemachine.joining import join
-from statemachine.missing import is_gone
-from statemachine.payloads import import_known
 from statemachine.plan import Plan, plan
-from statemachine.readings import acceptance, all_sent, is_canceled_by_oms, mirakl_state
+from statemachine.questions.in_oms import all_left, unfinished_parts
+from statemachine.questions.missing import is_gone
+from statemachine.questions.payloads import import_known
+from statemachine.questions.readings import acceptance, all_sent, is_canceled_by_oms, mirakl_state
+from statemachine.questions.trackings import best_tracking
+from statemachine.questions.vouches import sent_beside
 from statemachine.reasons import Reason
 from statemachine.states import State
-from statemachine.trackings import best_tracking
 from statemachine.urgency import EndsBy
-from statemachine.urgency_of_order import lines_named_in
-from statemachine.vouches import sent_beside
 
 
 def question(

@@ -18,10 +18,10 @@ from adapters.store import budgets as budget_rows
 from adapters.store import shops as shop_rows
 from adapters.store.budgets import BudgetWindow
 from adapters.store.transaction import Store
-from consumer.account_check import TooSoon, mirakl_account, read_account, stop_effects, without_personal_data
-from consumer.account_compare import is_another_shop, of_failure
-from consumer.config_shops import ShopTable
+from consumer.config.shops import ShopTable
 from consumer.operations.errors import NotPossible, require_reason
+from consumer.polling.account_check import TooSoon, mirakl_account, read_account, stop_effects, without_personal_data
+from consumer.polling.account_compare import is_another_shop, of_failure
 
 #: Mirakl allows one call of A02 a day (docs/mirakl.md 3). Calls of every process count, also those that failed.
 A02_BUDGET: Final = BudgetWindow("A02", timedelta(days=1), 1)

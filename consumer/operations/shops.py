@@ -19,12 +19,12 @@ from adapters.store.backlog import Backlog
 from adapters.store.budgets import BudgetWindow
 from adapters.store.shops import WRONG_ACCOUNT, ShopRow, Switches
 from adapters.store.transaction import Store, Transaction
-from consumer import account_check
-from consumer.account_check import Checked, TooSoon, mirakl_account
-from consumer.account_compare import Finding, of_failure
-from consumer.config_shops import ShopTable
+from consumer.config.shops import ShopTable
 from consumer.operations.errors import NotPossible, require_reason, require_shop
 from consumer.operations.pauses import Pause, read_pauses
+from consumer.polling import account_check
+from consumer.polling.account_check import Checked, TooSoon, mirakl_account
+from consumer.polling.account_compare import Finding, of_failure
 from statemachine.commands import Group
 
 _GROUPS: Final = tuple(Group)

@@ -7,9 +7,9 @@ from typing import Final
 
 from adapters.errors import NOT_SENT
 from adapters.store.journal import JournalRow
-from consumer.resting import RESTING
+from consumer.calling.resting import RESTING
+from consumer.calling.tries import DOUBTED
 from consumer.retry import TryResult
-from consumer.tries import DOUBTED
 from statemachine.events import Event, Trigger
 from statemachine.facts import Decision, DecisionKind
 from statemachine.machine import EventResult
@@ -68,7 +68,7 @@ def _are_equal(one: TimelineRow, other: TimelineRow) -> bool:
     return (one.kind, one.what) == (other.kind, other.what)
 
 
-#: The steps of a try before its result (consumer/tries.py).
+#: The steps of a try before its result (consumer/calling/tries.py).
 _BEGINS: Final = ("claimed", "handover")
 
 

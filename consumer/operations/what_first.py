@@ -4,10 +4,10 @@ from collections.abc import Sequence
 from typing import Final
 
 from adapters.store.orders import OrderRow
-from statemachine.in_oms import all_left, is_debited_after_shipping
+from statemachine.attention.urgency_of_order import urgency_of
+from statemachine.questions.in_oms import all_left, is_debited_after_shipping
 from statemachine.reason_of_order import Attention, StandingAttention
 from statemachine.reasons import Reason
-from statemachine.urgency_of_order import urgency_of
 
 #: Reasons whose cure is to change in the OMS what it makes, to give it something for that, or to let it go on.
 _CHANGE_IN_OMS: Final = (

@@ -19,8 +19,8 @@ from adapters.messages.oms_events import ShopIds, oms_event, unread_callback
 from adapters.messages.text import digest_of
 from adapters.ports import Clock, LogWriter
 from adapters.store.dead_letters import CALLBACK, DeadLetter, reason_of, source_of
+from consumer.config.secrets import Secrets
 from consumer.hooks import CallbackResult, Hooks
-from consumer.secrets import Secrets
 from consumer.web.bounded import Bounded, Busy
 from consumer.web.credentials import Proof
 from consumer.web.seldom import Seldom

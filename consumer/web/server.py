@@ -12,8 +12,8 @@ import structlog
 import uvicorn
 
 from adapters.errors import ConfigError
-from consumer.config_types import place
-from consumer.secrets import refuse_to_open
+from consumer.config.secrets import refuse_to_open
+from consumer.config.types import place
 from consumer.web.gate import BACKLOG, Gate
 from consumer.web.seldom import Seldom
 

@@ -38,8 +38,8 @@ from adapters.messages.cloudevents import record_of
 from adapters.messages.snapshots import snapshot_event, snapshot_of
 from adapters.ports import NewRecord
 from consumer import bootstrap
+from consumer.applying.loop import BATCH
 from consumer.config import KafkaTable, TopicsTable
-from consumer.loop import BATCH
 from consumer.service import LAG_EVERY_SECONDS
 from tests.bench import commands, effects, growth, heard, lives, production, wire
 from tests.bench.lines import Line, table

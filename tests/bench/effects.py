@@ -30,7 +30,7 @@ from adapters.messages.cloudevents import record_of
 from adapters.messages.snapshots import decode_snapshot, snapshot_event, snapshot_of
 from adapters.store.transaction import Store
 from consumer import bootstrap
-from consumer.secrets import shop_secrets
+from consumer.config.secrets import shop_secrets
 from consumer.service import Base
 from tests.bench.lines import Line
 from tests.bench.made import order_bytes

@@ -31,13 +31,13 @@ from adapters.engines.processes import free_port
 from adapters.store import notices
 from adapters.store.transaction import Store
 from consumer import config
-from consumer.apply import OrderWriter
+from consumer.applying.apply import OrderWriter
 from consumer.bootstrap import build_parts
+from consumer.calling.worker import Worker
 from consumer.demo.settings import write_settings
-from consumer.pollers import PollerPool
+from consumer.polling.pollers import PollerPool
 from consumer.service import Service
 from consumer.telemetry import log_to_standard_error
-from consumer.worker import Worker
 from tests.bench.lines import Line
 from tests.bench.production import NOWHERE
 from tests.statemachine.lives import read, snapshot_event

@@ -25,17 +25,17 @@ from adapters.store import schema as s
 from adapters.store import snapshots as snapshot_rows
 from adapters.store.lanes import Lane
 from consumer import bootstrap
-from consumer.decision_count import DecisionCount
-from consumer.forgetting import BATCH as FORGET_BATCH
+from consumer.applying.names import Naming
 from consumer.hooks import NO_HOOKS
-from consumer.housekeeping import REPLAN_BATCH, WAKE_BATCH, clock_event
+from consumer.housekeeping.decision_count import DecisionCount
+from consumer.housekeeping.forgetting import BATCH as FORGET_BATCH
+from consumer.housekeeping.housekeeping import REPLAN_BATCH, WAKE_BATCH, clock_event
+from consumer.housekeeping.retention import Retention
+from consumer.housekeeping.urgencies import Urgencies
 from consumer.metrics.stored import StoredGauges
-from consumer.names import Naming
 from consumer.operations.listing import Wanted, find_orders
 from consumer.operations.orders import explanation, find
-from consumer.retention import Retention
 from consumer.retry import TryResult
-from consumer.urgencies import Urgencies
 from statemachine.commands import CommandKind, Policy
 from statemachine.events import Event, Sealed
 from tests.bench.grown import shop_of

@@ -27,9 +27,9 @@ from adapters.ports import Catalog, CustomerMessages, OmsOrder, OnCall
 from adapters.remotes.http import CallOutcome
 from adapters.store import orders as order_rows
 from consumer import bootstrap
-from consumer.budget import Shop
+from consumer.applying.loop import BATCH
+from consumer.calling.budget import Shop
 from consumer.hooks import Hooks
-from consumer.loop import BATCH
 from consumer.service import IDLE_SECONDS, WorkSignal
 from statemachine.commands import Remote
 from statemachine.events import Event

@@ -15,15 +15,15 @@ from typing import IO, Any, Final
 from adapters.store import policies as policy_rows
 from adapters.store.clock import StoreClock
 from consumer import bootstrap, config, stores
+from consumer.calling.worker import Worker
 from consumer.config import LogTable, Settings, StoreTable, WorkerTable
-from consumer.config_shops import OmsTable, ShopOmsTable, ShopTable
+from consumer.config.shops import OmsTable, ShopOmsTable, ShopTable
 from consumer.garbage import collect_by_time, collect_less_often
 from consumer.hooks import NO_HOOKS, Hooks, Several
 from consumer.leases import Leases
 from consumer.metrics.recorder import new_recorder
 from consumer.service import Base, Beats, WorkSignal
 from consumer.telemetry import LogHooks, configure_logging
-from consumer.worker import Worker
 
 #: No benchmark that uses this address calls it.
 NOWHERE: Final = "http://127.0.0.1:9"

@@ -40,20 +40,20 @@ from adapters.store.leases import Lease
 from adapters.store.orders import OrderRow
 from adapters.store.transaction import Store
 from consumer import bootstrap, clients, config, stores
-from consumer.account_check import AccountCheck
-from consumer.accounts import AccountKey
-from consumer.budget import Shop
+from consumer.applying.loop import Consumer
+from consumer.calling.accounts import AccountKey
+from consumer.calling.budget import Shop
+from consumer.calling.worker import Worker
 from consumer.config import Settings, StoreTable, WorkerTable
-from consumer.config_shops import OmsTable, ShopOmsTable, ShopTable
+from consumer.config.shops import OmsTable, ShopOmsTable, ShopTable
 from consumer.hooks import NO_HOOKS, Hooks, Several
 from consumer.leases import Leases, poll_lease
-from consumer.loop import Consumer
 from consumer.metrics.recorder import new_recorder
 from consumer.operations import offsets
 from consumer.operations.offsets import ResetPosition, Whence
-from consumer.poll_schedule import ScheduledPoller
-from consumer.poller import Poller
-from consumer.worker import Worker
+from consumer.polling.account_check import AccountCheck
+from consumer.polling.poll_schedule import ScheduledPoller
+from consumer.polling.poller import Poller
 from statemachine.commands import Policy, Remote
 from tests.support import StillClock, make_schema
 

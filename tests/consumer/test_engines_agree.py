@@ -16,9 +16,9 @@ from hypothesis import strategies as st
 
 from adapters.store import schema as s
 from statemachine.events import Event
+from tests.consumer.applying.test_apply import batches, distinguished
+from tests.consumer.calling.test_claims_agree import SHOPS, World, empty, make, names, stored, worlds
 from tests.consumer.rig import Rig
-from tests.consumer.test_apply import batches, distinguished
-from tests.consumer.test_claims_agree import SHOPS, World, empty, make, names, stored, worlds
 from tests.statemachine.test_confluence import histories
 
 #: The tables that apply writes. Their ids differ from run to run.

@@ -15,8 +15,8 @@ from adapters.log.kafka import KafkaLog
 from consumer import config, garbage
 from consumer.bootstrap import build
 from consumer.demo.settings import write_settings
-from consumer.poller import Poller
-from tests.consumer.polling import fill
+from consumer.polling.poller import Poller
+from tests.consumer.polling.polling import fill
 from tests.consumer.rig import Rig
 from tests.support import wait
 

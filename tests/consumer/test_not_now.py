@@ -18,12 +18,12 @@ from adapters.store import dead_letters as dead_letter_rows
 from adapters.store import orders as order_rows
 from adapters.store import schema as s
 from adapters.store.transaction import Store
-from consumer import housekeeping
+from consumer.applying.halving import MOST_WAITS, halved
+from consumer.applying.locked import LONGEST_REST_SECONDS, TOO_LONG_SECONDS
+from consumer.applying.patience import APART_SECONDS, FAILURES
 from consumer.bootstrap import new_housekeeping
-from consumer.halving import MOST_WAITS, halved
-from consumer.housekeeping import BEHIND_EVERY_SECONDS, Housekeeping
-from consumer.locked import LONGEST_REST_SECONDS, TOO_LONG_SECONDS
-from consumer.patience import APART_SECONDS, FAILURES
+from consumer.housekeeping import housekeeping
+from consumer.housekeeping.housekeeping import BEHIND_EVERY_SECONDS, Housekeeping
 from tests.consumer.rig import SNAPSHOTS, Rig
 
 STATES = sorted({state for each in vars(pg).values() if isinstance(state := getattr(each, "sqlstate", None), str)})

@@ -135,7 +135,7 @@ def test_results_that_a_transaction_takes_back_do_not_count(rig: Rig, monkeypatc
         raise StoreUnavailable("the process dies")
 
     with monkeypatch.context() as patch:
-        patch.setattr("consumer.apply.journal_rows.add", dies)
+        patch.setattr("consumer.applying.apply.journal_rows.add", dies)
         with pytest.raises(StoreUnavailable):
             rig.worker.turn()
     rig.clock.advance(200)

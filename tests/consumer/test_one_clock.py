@@ -15,12 +15,12 @@ from adapters.store import schema as s
 from adapters.store.clock import StoreClock
 from consumer import config
 from consumer.bootstrap import build_parts, oms_budget
+from consumer.calling.tries import Claim
+from consumer.calling.worker import Worker
 from consumer.config import LeasesTable, StoreTable
 from consumer.demo.settings import write_settings
 from consumer.leases import RELAY
 from consumer.service import Parts
-from consumer.tries import Claim
-from consumer.worker import Worker
 from tests.adapters.store.test_clock import DAY, WrongClock
 from tests.statemachine.lives import read, snapshot_event
 from tests.support import wait

@@ -14,7 +14,7 @@ from adapters.store import dead_letters as dead_letter_rows
 from consumer import config
 from consumer.bootstrap import build_parts, new_housekeeping
 from consumer.demo.settings import write_settings
-from consumer.pollers import PollerPool
+from consumer.polling.pollers import PollerPool
 from consumer.service import Service
 from tests.consumer.rig import Rig
 from tests.support import StillClock

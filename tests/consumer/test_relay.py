@@ -22,7 +22,7 @@ from adapters.store import outbox as outbox_rows
 from adapters.store.dead_letters import DeadLetter
 from adapters.store.outbox import OutboxRow
 from adapters.store.transaction import Store
-from consumer.apply import OrderWriter
+from consumer.applying.apply import OrderWriter
 from consumer.leases import RELAY, Leases
 from consumer.relay import BATCH, IDLE_SECONDS, LEFT_OUT, Relay, RelayLoop
 from tests.statemachine.lives import answered, read, sent, snapshot_event, spoke

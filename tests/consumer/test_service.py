@@ -14,14 +14,14 @@ from adapters.errors import Cause, ConfigError, StoreUnavailable
 from adapters.store import cursors as cursor_rows
 from consumer import config
 from consumer.bootstrap import build, build_parts
+from consumer.calling.worker import Worker
 from consumer.config import Settings
 from consumer.demo.settings import write_settings
 from consumer.hooks import BEAT_SECONDS, Hooks
 from consumer.leases import RELAY, Leases, poll_lease
 from consumer.loop_watch import FAILING_SECONDS
-from consumer.pollers import PollerPool
+from consumer.polling.pollers import PollerPool
 from consumer.service import START_AGAIN_SECONDS, START_SECONDS, Beats, Service, built
-from consumer.worker import Worker
 from tests.support import LONG, Meanwhile, StillClock, wait
 
 

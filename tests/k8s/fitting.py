@@ -16,7 +16,7 @@ from consumer import config
 from consumer.bootstrap import ROLES
 from consumer.cli.app import app
 from consumer.config import ENV_PREFIX
-from consumer.config_web import IntakeTable, WebTable
+from consumer.config.web import IntakeTable, WebTable
 from consumer.hooks import BEAT_SECONDS
 from consumer.web.app import callback_routes, watch_routes
 from consumer.web.callbacks import Intake

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from consumer.config_web import WebTable
+from consumer.config.web import WebTable
 from tests.k8s.fitting import USER
 from tests.k8s.rendering import ROOT
 

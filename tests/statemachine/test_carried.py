@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 
 from statemachine.commands import Policy
 from statemachine.facts import Facts, Line, Tracking
-from statemachine.readings import LONGEST_CARRIED, acceptance, answers_of_lines, carried
+from statemachine.questions.readings import LONGEST_CARRIED, acceptance, answers_of_lines, carried
 from tests.statemachine.lives import read
 
 trackings = st.builds(Tracking, *(st.text(max_size=2000) for _ in range(3)))

@@ -5,14 +5,14 @@ from dataclasses import replace
 import pytest
 
 from statemachine import facts as f
-from statemachine.attention import ALREADY_THERE
+from statemachine.attention.attention import ALREADY_THERE
 from statemachine.commands import MAX_DISPROVED, CommandKey, CommandKind, Policy
 from statemachine.events import Event
 from statemachine.facts import Attempt, Cancellation, DecisionKind, Line, Tracking
 from statemachine.failures import GiveUp
 from statemachine.joining import join
 from statemachine.plan import awaits_read_after, plan
-from statemachine.readings import answers_of_lines
+from statemachine.questions.readings import answers_of_lines
 from statemachine.reasons import Reason
 from statemachine.states import State, state_of
 from tests.statemachine.lives import answer, answered, at, read, sent, settled, snapshot_event, spoke

@@ -32,11 +32,11 @@ from statemachine.facts import (
 from statemachine.failures import Doubt, GiveUp, Recovery, Rejection, Trouble
 from statemachine.joining import join
 from statemachine.machine import EventResult, decide
-from statemachine.payloads import what_oms_got
 from statemachine.plan import plan, read_after
+from statemachine.questions.payloads import what_oms_got
+from statemachine.questions.troubles import shipped_regardless_at
 from statemachine.reasons import Reason
 from statemachine.states import State, state_of
-from statemachine.troubles import shipped_regardless_at
 from tests.statemachine.lives import (
     Life,
     at,

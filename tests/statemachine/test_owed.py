@@ -15,7 +15,7 @@ from statemachine.facts import (
 )
 from statemachine.joining import join
 from statemachine.plan import plan
-from statemachine.readings import unsent_parts
+from statemachine.questions.readings import unsent_parts
 from statemachine.reasons import Reason
 from statemachine.states import State, state_of
 from statemachine.waits import WaitsFor, waits_for

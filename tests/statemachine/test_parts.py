@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 from statemachine.commands import CommandKind, Policy
 from statemachine.events import Event, Trigger
 from statemachine.facts import Cancellation, Dispatch, Facts, Handover, Line, Part, Tracking
-from statemachine.in_oms import has_left
 from statemachine.joining import join
-from statemachine.parcels import sent_quantity
 from statemachine.plan import plan
+from statemachine.questions.in_oms import has_left
+from statemachine.questions.parcels import sent_quantity
 from statemachine.reasons import Reason
 from statemachine.states import State, state_of
 from tests.statemachine.lives import LINES, answer, at, event, parcel, read, sent, settled, snapshot_event

@@ -4,13 +4,13 @@ from dataclasses import replace
 
 import pytest
 
+from statemachine.attention.ends import can_be_settled
 from statemachine.commands import CommandKind, Policy
-from statemachine.ends import can_be_settled
 from statemachine.events import Event, Trigger
 from statemachine.facts import Facts, OmsStatus, Part, Tracking, Unread, Withdrawn
 from statemachine.joining import join
 from statemachine.plan import plan
-from statemachine.readings import carried
+from statemachine.questions.readings import carried
 from statemachine.reason_of_order import Attention
 from statemachine.reasons import Reason
 from tests.statemachine.lives import LINES, answer, answered, at, event, read, sent, settled, snapshot_event

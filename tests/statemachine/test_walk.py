@@ -23,13 +23,13 @@ from statemachine.facts import (
     Snapshot,
     age_of,
 )
-from statemachine.in_oms import is_confirmed_by_us, unfinished_parts
 from statemachine.joining import join
 from statemachine.machine import EventResult
-from statemachine.parcels import sent_quantity
-from statemachine.payloads import what_oms_got
 from statemachine.plan import plan
-from statemachine.readings import is_ended_everywhere
+from statemachine.questions.in_oms import is_confirmed_by_us, unfinished_parts
+from statemachine.questions.parcels import sent_quantity
+from statemachine.questions.payloads import what_oms_got
+from statemachine.questions.readings import is_ended_everywhere
 from statemachine.reasons import Reason
 from statemachine.states import State
 from statemachine.waits import WaitsFor, waits_for

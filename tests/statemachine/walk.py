@@ -10,10 +10,10 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
 from statemachine import facts as f
-from statemachine.attention import ALREADY_THERE
-from statemachine.changes_by_mirakl import said_by_settle
+from statemachine.attention.attention import ALREADY_THERE
+from statemachine.attention.changes_by_mirakl import said_by_settle
+from statemachine.attention.ends import can_be_settled
 from statemachine.commands import Command, CommandKey, CommandKind, Policy
-from statemachine.ends import can_be_settled
 from statemachine.events import Trigger
 from statemachine.facts import (
     EPOCH,
@@ -38,14 +38,14 @@ from statemachine.facts import (
 from statemachine.failures import Doubt, GiveUp, Recovery, Rejection, Trouble
 from statemachine.joining import snapshot_facts
 from statemachine.machine import EventResult, decide
-from statemachine.missing import is_next_miss
 from statemachine.occurrences import seen_in
 from statemachine.plan import Plan, plan
-from statemachine.readings import answers_of_lines, carried, is_pending, last_answer
+from statemachine.questions.missing import is_next_miss
+from statemachine.questions.readings import answers_of_lines, carried, is_pending, last_answer
+from statemachine.questions.trackings import best_tracking
 from statemachine.reason_of_order import Attention
 from statemachine.reasons import Reason
 from statemachine.states import State
-from statemachine.trackings import best_tracking
 from statemachine.urgency import EndsBy
 from tests.statemachine.lives import WORKFLOWS, at, event, read
 
@@ -187,7 +187,7 @@ class Walk:
         self.state, self.facts = outcome.state, outcome.facts
         self.plan = plan(self.facts, self.policy)
         self.wanted = self.plan.state
-        if self.wanted is not self.state:  # as consumer/apply.py does it
+        if self.wanted is not self.state:  # as consumer/applying/apply.py does it
             told = (*self.plan.attention, Attention(Reason.NO_EDGE, f"{self.state}->{self.wanted}"))
             self.plan = replace(self.plan, state=self.state, due=(), attention=told)
         due = ",".join(f"{one.kind}#{one.round}" for one in self.plan.due)

@@ -21,9 +21,9 @@ from adapters.store import progress as progress_rows
 from adapters.store import schema as s
 from adapters.store.dead_letters import DeadLetter
 from adapters.store.transaction import Store
-from consumer.apply import OrderWriter
+from consumer.applying.apply import OrderWriter
+from consumer.applying.loop import Consumer
 from consumer.hooks import Applied, Hooks
-from consumer.loop import Consumer
 from consumer.metrics.recorder import Recorder
 from consumer.offsets import OffsetMismatch
 from consumer.operations import offsets

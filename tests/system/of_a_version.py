@@ -13,7 +13,7 @@ from adapters.clock import SystemClock
 from adapters.store import journal as journal_rows
 from adapters.store import orders as order_rows
 from adapters.store.transaction import Store
-from consumer.apply import OrderWriter
+from consumer.applying.apply import OrderWriter
 from consumer.operations.verify import differences
 from statemachine.commands import Policy
 from statemachine.events import Event, Trigger

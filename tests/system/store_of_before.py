@@ -18,14 +18,14 @@ from adapters.store.budgets import BudgetWindow
 from adapters.store.facts_json import facts_from_json
 from adapters.store.transaction import Store
 from consumer import config
-from consumer.apply import OrderWriter
-from consumer.budget import Shop
+from consumer.applying.apply import OrderWriter
+from consumer.calling.budget import Shop
+from consumer.calling.worker import Worker
 from consumer.cli.app import app
-from consumer.imports_of_before import keep_what_was_sent
+from consumer.housekeeping.imports_of_before import keep_what_was_sent
 from consumer.leases import Leases, poll_lease
 from consumer.relay import Relay
 from consumer.retry import Backoff
-from consumer.worker import Worker
 from statemachine.events import Event, Trigger
 from statemachine.joining import snapshot_facts
 from tests.consumer.operations.desk import Remotes

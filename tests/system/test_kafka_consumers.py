@@ -21,7 +21,7 @@ from adapters.log.kafka_reader import KafkaReader
 from adapters.ports import Partition
 from adapters.store import order_lists
 from adapters.store import schema as s
-from consumer import loop
+from consumer.applying import loop
 from statemachine.facts import RESTORED, Attempt
 from tests.support import wait
 from tests.system.fleet import OMS, PATIENCE_SECONDS, SNAPSHOTS, Fleet, Member

@@ -19,7 +19,7 @@ import pytest
 
 from adapters.store.transaction import Store
 from consumer.hooks import NO_HOOKS
-from consumer.retention import Retention
+from consumer.housekeeping.retention import Retention
 from statemachine.facts import Withdrawn
 from tests.support import StillClock, wait
 from tests.system.store_of_before import (

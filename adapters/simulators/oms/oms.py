@@ -25,7 +25,7 @@ from adapters.simulators.oms.model import (
     Part,
     Shipment,
 )
-from statemachine.ids_in_text import written
+from statemachine.questions.ids_in_text import written
 
 
 class OmsSimulator:

@@ -16,10 +16,10 @@ from adapters.log.kafka_inspect import KafkaInspector, Topic
 from adapters.remotes.reach import cannot_reach
 from adapters.store.transaction import Store
 from consumer.config import KafkaTable, Settings
+from consumer.config.secrets import kafka_options
 from consumer.offsets import OffsetMismatch
 from consumer.operations.doctor.findings import Found, Result, fail, ok, skipped, warn
 from consumer.operations.offsets import PartitionStatus, partition_statuses
-from consumer.secrets import kafka_options
 
 REACH_SECONDS: Final = 3.0
 #: If more records than this wait, it is a warning.

@@ -12,8 +12,8 @@ from adapters.store.clock import StoreClock
 from adapters.store.engine import sqlite_file
 from adapters.store.transaction import Store
 from consumer.config import Settings
+from consumer.config.secrets import store_password
 from consumer.operations.doctor.findings import Found, fail, ok, skew, warn
-from consumer.secrets import store_password
 
 #: A transaction that is open for longer is a warning.
 OLD_TRANSACTION_SECONDS: Final = 3600.0

@@ -17,10 +17,10 @@ from adapters.errors import ConfigError
 from adapters.log.kafka_client import check_codec
 from adapters.remotes.reach import cannot_reach
 from adapters.store.engine import sqlite_file
-from consumer import clients, config, secrets
-from consumer.config import Settings
-from consumer.config_types import place
-from consumer.config_web import IntakeTable
+from consumer import clients, config
+from consumer.config import Settings, secrets
+from consumer.config.types import place
+from consumer.config.web import IntakeTable
 from consumer.operations.doctor.findings import Found, fail, ok, warn
 
 REACH_SECONDS: Final = 5.0

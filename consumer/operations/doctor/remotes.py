@@ -15,15 +15,15 @@ from adapters.remotes.mirakl_account import MiraklAccount
 from adapters.remotes.reach import cannot_reach
 from adapters.store.transaction import Store
 from consumer import clients
-from consumer.account_compare import Finding, of_failure
 from consumer.config import Settings
-from consumer.config_shops import OmsTable, ShopTable
-from consumer.config_types import is_readable_by_others
+from consumer.config.secrets import Secret, secret
+from consumer.config.shops import OmsTable, ShopTable
+from consumer.config.types import is_readable_by_others
 from consumer.operations import shops
 from consumer.operations.doctor.findings import Found, fail, ok, skew, skipped, warn
 from consumer.operations.doctor.machine import REACH_SECONDS, proxy_of
 from consumer.operations.errors import NotPossible
-from consumer.secrets import Secret, secret
+from consumer.polling.account_compare import Finding, of_failure
 
 #: A remote that takes longer for a piece of its answer does not answer, so that all checks end in time.
 ANSWER_SECONDS: Final = 5.0

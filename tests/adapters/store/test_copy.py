@@ -25,7 +25,7 @@ from adapters.store import schema as s
 from adapters.store.copy import COPIED, NOT_COPIED, CopyRefused, copy_to_postgresql
 from adapters.store.dead_letters import DeadLetter
 from adapters.store.transaction import Store
-from consumer.apply import OrderWriter
+from consumer.applying.apply import OrderWriter
 from consumer.cli import app as cli
 from consumer.operations.verify import differences
 from consumer.stores import GROUP

@@ -13,10 +13,10 @@ from adapters.store import dead_letters as dead_letter_rows
 from adapters.store import schema
 from adapters.store.dead_letters import DeadLetter
 from consumer import config
+from consumer.applying.loop import Consumer
 from consumer.cli.app import app
 from consumer.cli.opening import Environment
 from consumer.cli.output import BAD_USE
-from consumer.loop import Consumer
 from tests.consumer.operations.desk import Desk
 from tests.support import StillClock
 

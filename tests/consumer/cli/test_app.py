@@ -187,7 +187,12 @@ def test_the_list_of_orders_imports_nothing_that_writes_or_logs(desk: Desk) -> N
     desk.shows("WAITING_ACCEPTANCE")
     found = imported_by("orders", "list")
     assert "consumer.operations.listing" in found
-    others = {"consumer.apply", "consumer.cli.orders", "consumer.operations.explain", "adapters.messages.transitions"}
+    others = {
+        "consumer.applying.apply",
+        "consumer.cli.orders",
+        "consumer.operations.explain",
+        "adapters.messages.transitions",
+    }
     assert found & {"structlog", "rich", "sqlalchemy.dialects.postgresql", *others} == set()
 
 

@@ -9,7 +9,7 @@ import pytest
 from adapters.errors import Rejected
 from adapters.store import orders as order_rows
 from adapters.store.orders import OrderChange
-from consumer.apply import OrderWriter
+from consumer.applying.apply import OrderWriter
 from consumer.cli.output import BAD_ANSWER
 from consumer.operations import verify
 from statemachine.commands import CommandKind

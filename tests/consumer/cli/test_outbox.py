@@ -15,8 +15,8 @@ from consumer.cli.opening import Environment
 from consumer.stores import GROUP
 from statemachine.states import State
 from tests.adapters.store.test_copy import FILE
+from tests.consumer.calling.test_worker_imports import other_headers
 from tests.consumer.rig import Rig
-from tests.consumer.test_worker_imports import other_headers
 from tests.engines import store_lines
 
 

@@ -9,7 +9,7 @@ from adapters.store.transaction import Store
 from consumer import config
 from consumer.cli.output import BAD_ANSWER
 from consumer.cli.service import in_time
-from consumer.secrets import secret_files
+from consumer.config.secrets import secret_files
 from statemachine import diagram
 from tests.consumer.cli.runner import (
     FILE,

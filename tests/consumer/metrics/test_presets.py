@@ -19,8 +19,8 @@ from adapters.store import schema as s
 from adapters.store import shops as shop_rows
 from adapters.store.attention_json import attention_to_json
 from consumer import config
-from consumer.accounts import Account, AccountKey
 from consumer.bootstrap import new_housekeeping, oms_budget
+from consumer.calling.accounts import Account, AccountKey
 from consumer.hooks import HOOKS, Applied, CallbackResult, Hooks, PollResult
 from consumer.metrics.definitions import METRICS, Type
 from consumer.metrics.labels import ALERTED_CALLBACK_RESULTS, ALERTED_OUTCOMES, ROLES
@@ -34,9 +34,9 @@ from statemachine.machine import EventResult
 from statemachine.reason_of_order import StandingAttention
 from statemachine.reasons import REASONS
 from statemachine.states import State
+from tests.consumer.housekeeping.test_decision_count import LATER, decide
 from tests.consumer.metrics.exported import families, labels_of, series
 from tests.consumer.rig import OMS_EVENTS, Rig
-from tests.consumer.test_decision_count import LATER, decide
 from tests.statemachine.lives import read, snapshot_event
 from tests.support import LONG, StillClock
 

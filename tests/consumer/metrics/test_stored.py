@@ -13,7 +13,7 @@ import sqlalchemy as sa
 from prometheus_client import Metric
 
 from adapters.store.transaction import Store
-from consumer.circuit import CIRCUIT_OPENS_AFTER
+from consumer.calling.circuit import CIRCUIT_OPENS_AFTER
 from consumer.metrics.recorder import Recorder
 from consumer.metrics.stored import READ_EVERY_SECONDS, SLOW_SECONDS, StoredGauges
 from statemachine.commands import CommandKind

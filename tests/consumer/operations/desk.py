@@ -15,13 +15,13 @@ from adapters.store import shops as shop_rows
 from adapters.store.commands import CommandRow
 from adapters.store.journal import JournalRow
 from adapters.store.orders import OrderRow
-from consumer.apply import OrderWriter
-from consumer.budget import Shop
+from consumer.applying.apply import OrderWriter
+from consumer.calling.budget import Shop
+from consumer.calling.worker import Worker
 from consumer.operations import orders
 from consumer.operations.explain import Explanation
 from consumer.operations.timeline import TimelineRow, timeline
 from consumer.retry import Backoff
-from consumer.worker import Worker
 from statemachine.commands import Policy
 from statemachine.events import Event
 from statemachine.facts import PAY_ON_ACCEPTANCE, Part, Tracking

@@ -25,8 +25,8 @@ from statemachine.facts import (
     Withdrawn,
 )
 from statemachine.failures import GiveUp, Recovery, Trouble
+from statemachine.questions.troubles import NO_MESSAGE
 from statemachine.reasons import REASONS, Reason
-from statemachine.troubles import NO_MESSAGE
 from tests.consumer.operations.desk import Desk
 from tests.statemachine.lives import LINES, answered, at, event, parcel, read, sent, snapshot_event
 

@@ -11,10 +11,10 @@ from consumer.operations.causes import cure
 from consumer.operations.explain import Explanation, explain
 from consumer.operations.lines import lines_of
 from consumer.operations.listing import listed
+from statemachine.attention.urgency_of_order import urgency_of
 from statemachine.reason_of_order import StandingAttention
 from statemachine.reasons import Reason
 from statemachine.urgency import EndsBy, Urgency
-from statemachine.urgency_of_order import urgency_of
 from tests.statemachine.lives import at
 from tests.statemachine.walk import Walk
 

@@ -13,14 +13,14 @@ from adapters.store import schema
 from adapters.store.orders import OrderRow
 from consumer.operations.errors import NotPossible
 from consumer.operations.orders import Act, decide
-from statemachine.attention import ALREADY_THERE
+from statemachine.attention.attention import ALREADY_THERE
 from statemachine.commands import CommandKind, Policy
 from statemachine.events import Event, Trigger
 from statemachine.facts import Cancellation, Decision, DecisionKind, Facts, Line, Part, Tracking, Withdrawn
 from statemachine.failures import Rejection
 from statemachine.occurrences import seen_in
 from statemachine.plan import plan
-from statemachine.trackings import best_tracking
+from statemachine.questions.trackings import best_tracking
 from tests.consumer.operations.desk import Desk
 from tests.statemachine.lives import LINES, answered, event, parcel, sent, spoke
 

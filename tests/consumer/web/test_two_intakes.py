@@ -13,8 +13,8 @@ from consumer.operations import orders as operations
 from consumer.web.callbacks import CallbackEndpoint
 from statemachine.facts import DecisionKind as Kind
 from statemachine.facts import Dispatch, Facts, Tracking
-from statemachine.receipts import dispatches_once, repeats
-from statemachine.trackings import best_tracking
+from statemachine.questions.receipts import dispatches_once, repeats
+from statemachine.questions.trackings import best_tracking
 from tests.consumer.rig import OMS_EVENTS, Rig
 
 

@@ -23,8 +23,8 @@ from consumer.config import shop_ids
 from consumer.metrics.stored import StoredGauges
 from consumer.web.app import application, callback_routes, watch_routes
 from consumer.web.callbacks import MAX_CALLBACK_BYTES, CallbackEndpoint, Intake
-from statemachine.receipts import dispatches_once, repeats, unread_once
-from statemachine.trackings import best_tracking
+from statemachine.questions.receipts import dispatches_once, repeats, unread_once
+from statemachine.questions.trackings import best_tracking
 from tests.consumer.rig import OMS_EVENTS, InProcess, Rig
 from tests.support import LONG
 

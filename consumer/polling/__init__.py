@@ -1,0 +1,1 @@
+"""From Mirakl to the log: when a shop is polled, and what a poll publishes."""

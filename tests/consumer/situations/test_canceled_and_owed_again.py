@@ -1,0 +1,194 @@
+"""Mirakl took a line or pieces back, the OMS canceled them too, and they are to be sent again: one reason asks."""
+
+from collections.abc import Callable
+
+import pytest
+
+from adapters.simulators.mirakl import changes
+from statemachine.facts import DecisionKind
+from tests.consumer.rig import Rig
+from tests.consumer.situations.in_oms_hands import answer_with, decide, details, explained, lower, tell
+
+LINE, OTHER = "1-A-1", "1-A-2"
+TAKEN_OUT = "lines_canceled_after_import"
+ADDED = "lines_added_after_import"
+Step = Callable[[Rig], None]
+
+
+def oms_cancels(rig: Rig, pieces: int = 1) -> None:
+    tell(rig, 4, new_cancellations=[{"items": [{"external_ref": LINE, "quantity": pieces}]}])
+
+
+def refund(rig: Rig, pieces: int | None = None, line: str = LINE) -> None:
+    rig.clock.advance(60)
+    changes.refund(rig.mirakl["alpha"], "1-A", line, pieces)
+    rig.poll(60)
+
+
+def reject_refund(rig: Rig, line: str = LINE) -> None:
+    rig.clock.advance(60)
+    changes.set_line(rig.mirakl["alpha"], "1-A", line, refunds=[])
+    rig.poll(60)
+
+
+def settle_all(rig: Rig) -> None:
+    for reason in dict.fromkeys(rig.attention()):
+        if reason in rig.attention():
+            decide(rig, DecisionKind.SETTLE, reason)
+    assert rig.attention() == []
+
+
+def cure(rig: Rig, reason: str) -> str:
+    found = explained(rig)
+    return next(one.cure for one in found.attention if one.reason == reason)
+
+
+def settled_after_both(rig: Rig, pieces: int | None) -> None:
+    refund(rig, pieces)
+    assert list(details(rig)) == [TAKEN_OUT]
+    oms_cancels(rig)
+    settle_all(rig)
+
+
+def settled_between(rig: Rig, pieces: int | None) -> None:
+    refund(rig, pieces)
+    settle_all(rig)
+    oms_cancels(rig)
+    settle_all(rig)
+
+
+def not_settled(rig: Rig, pieces: int | None) -> None:
+    refund(rig, pieces)
+    oms_cancels(rig)
+
+
+def oms_first_and_settled(rig: Rig, pieces: int | None) -> None:
+    oms_cancels(rig)
+    settle_all(rig)
+    refund(rig, pieces)
+    assert rig.attention() == []
+
+
+def oms_first(rig: Rig, pieces: int | None) -> None:
+    oms_cancels(rig)
+    refund(rig, pieces)
+    settle_all(rig)
+
+
+BEFORE = (settled_after_both, settled_between, not_settled, oms_first_and_settled, oms_first)
+
+
+@pytest.mark.parametrize("before", BEFORE)
+@pytest.mark.parametrize(("ordered", "pieces"), [(1, None), (2, 1)], ids=["a line", "pieces"])
+def test_a_refund_that_is_rejected_is_asked_about_once(
+    rig: Rig, before: Callable[[Rig, int | None], None], ordered: int, pieces: int | None
+) -> None:
+    answer_with(rig, (LINE, ordered), (OTHER, ordered))
+    rig.imported(lines=2, quantity=ordered)
+    before(rig, pieces)
+    reject_refund(rig)
+    assert list(details(rig)) == ["oms_canceled"]
+    assert f"to be sent is {ordered} of {LINE} (MUG-11OZ-WHT). Ask the people of the OMS how many pieces they make" in (
+        cure(rig, "oms_canceled")
+    )
+    decide(rig, DecisionKind.SETTLE)
+    assert rig.attention() == [], "one settle is enough"
+    rig.poll(86400)
+    assert rig.attention() == []
+
+
+def test_pieces_that_mirakl_shows_again_are_asked_about_once(rig: Rig) -> None:
+    answer_with(rig, (LINE, 3))
+    rig.imported(quantity=3)
+    lower(rig, 2)
+    oms_cancels(rig)
+    settle_all(rig)
+    lower(rig, 3)
+    assert list(details(rig)) == ["oms_canceled"]
+    settle_all(rig)
+
+
+def test_a_line_that_the_oms_did_not_cancel_keeps_a_reason_of_its_own(rig: Rig) -> None:
+    answer_with(rig, (LINE, 2), (OTHER, 2))
+    rig.imported(lines=2, quantity=2)
+    refund(rig, 1)
+    refund(rig, 1, OTHER)
+    oms_cancels(rig)
+    settle_all(rig)
+    reject_refund(rig)
+    reject_refund(rig, OTHER)
+    assert sorted(details(rig)) == [ADDED, "oms_canceled"]
+    assert details(rig)[ADDED] == f"{OTHER} (part of 2, now 2)"
+    assert f"to be sent is 2 of {LINE} (MUG-11OZ-WHT). Ask" in cure(rig, "oms_canceled")
+    settle_all(rig)
+
+
+def test_more_than_the_oms_got_is_another_event(rig: Rig) -> None:
+    rig.imported(lines=2)
+    oms_cancels(rig)
+    lower(rig, 2)
+    assert sorted(details(rig)) == [ADDED, "oms_canceled"]
+    assert "Have made in all only what Mirakl shows" in cure(rig, ADDED)
+
+
+def made_again_first(rig: Rig) -> None:
+    tell(rig, 1, id=9)
+    assert list(details(rig)) == ["oms_canceled"], "it is not asked for a second time"
+    settle_all(rig)
+
+
+def settled_first(rig: Rig) -> None:
+    settle_all(rig)
+    tell(rig, 1, id=9)
+
+
+@pytest.mark.parametrize("made_again", [made_again_first, settled_first])
+@pytest.mark.parametrize(("ordered", "pieces"), [(1, None), (2, 1)], ids=["a line", "pieces"])
+def test_what_is_made_again_is_taken_out_when_it_is_refunded_again(
+    rig: Rig, made_again: Step, ordered: int, pieces: int | None
+) -> None:
+    answer_with(rig, (LINE, ordered), (OTHER, ordered))
+    rig.imported(lines=2, quantity=ordered)
+    settled_between(rig, pieces)
+    reject_refund(rig)
+    made_again(rig)
+    assert rig.attention() == []
+    refund(rig, pieces)
+    assert TAKEN_OUT in rig.attention()
+
+
+def test_a_line_that_is_refunded_as_agreed_asks_nobody_and_is_asked_about_when_that_is_rejected_too(rig: Rig) -> None:
+    rig.imported(lines=2)
+    settled_between(rig, None)
+    reject_refund(rig)
+    settle_all(rig)
+    refund(rig)
+    assert rig.attention() == []
+    reject_refund(rig)
+    assert list(details(rig)) == ["oms_canceled"]
+
+
+@pytest.mark.parametrize(("ordered", "pieces"), [(1, None), (2, 1)], ids=["a line", "pieces"])
+def test_after_our_or24_what_only_or24_marked_shipped_is_asked_about_once(
+    rig: Rig, ordered: int, pieces: int | None
+) -> None:
+    answer_with(rig, (LINE, ordered), (OTHER, ordered))
+    rig.imported(lines=2, quantity=ordered)
+    settled_after_both(rig, pieces)
+    tell(rig, 8, shipping_tracking="T1")
+    rig.poll(600)
+    rig.work()
+    assert (rig.state(), rig.attention()) == ("shipped", [])
+    reject_refund(rig)
+    assert list(details(rig)) == [ADDED]
+    settle_all(rig)
+
+
+def test_the_people_who_look_later_read_one_sentence_of_it(rig: Rig) -> None:
+    rig.imported(lines=2)
+    settled_between(rig, None)
+    reject_refund(rig)
+    settle_all(rig)
+    waits = explained(rig).waits_for
+    assert f"settled oms_canceled at 2026-03-01 12:05 UTC (seen): Mirakl still shows {LINE} to be sent" in waits
+    assert "the OMS makes what was added" not in waits
