@@ -1,7 +1,7 @@
 """Logging: how lines are written, and the hooks that write them.
 
 No filter takes secrets or personal data out of a line. So a call that logs names each field by itself, and none of them
-may hold a payload, a body or an error's text of a remote. The settings hold no secrets (consumer/config/secrets.py reads them
+may hold a payload, a body or an error's text of a remote. The settings hold no secrets (config/secrets.py reads them
 from files). tests/system/test_fleet.py looks for the demo's secrets and persons in every log.
 """
 

@@ -101,7 +101,7 @@ Made from [consumer/operations/doctor/](../consumer/operations/doctor/table.py) 
 SETTINGS_PAGE = """\
 # Settings
 
-Made from [consumer/config/__init__.py](../consumer/config/__init__.py) and the modules beside it by `make docs`; do not edit.
+Made from [consumer/config/](../consumer/config/__init__.py) by `make docs`; do not edit.
 `orderflow init` writes a first file with those that a shop needs; `orderflow config show` prints which are set, and
 where. `orderflow config schema` prints types and limits.
 

@@ -1,4 +1,4 @@
-"""What can happen to an order. consumer/applying/apply.py applies every event, also the events of workers and of people."""
+"""What can happen to an order. consumer/applying/ applies every event, also the events of workers and of people."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field

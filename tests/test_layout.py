@@ -18,6 +18,8 @@ LONGER_CLASSES: Final = {
 }
 #: Packages whose modules may use each other's private names: a module in none of them is a package by itself.
 PACKAGES: Final = (
+    "statemachine.questions",
+    "statemachine.attention",
     "statemachine",
     "adapters.messages",
     "adapters.store",
@@ -31,6 +33,11 @@ PACKAGES: Final = (
     "consumer.operations",
     "consumer.cli",
     "consumer.demo",
+    "consumer.polling",
+    "consumer.applying",
+    "consumer.calling",
+    "consumer.housekeeping",
+    "consumer.config",
     "consumer",
     "tests",
 )

@@ -5,11 +5,11 @@ for a name, this value has changed since the import. A digest covers named field
 another order of members or other white space does not change it.
 
 No setting decides about a digest, because an import and a later read may be of different settings. Those of the custom
-fields are made field by field, and an import keeps which fields it left out (statemachine/questions/by_field.py). Prices have
-another formula if Mirakl shows them without tax (`order_tax_mode`).
+fields are made field by field, and an import keeps which fields it left out (statemachine/questions/by_field.py).
+Prices have another formula if Mirakl shows them without tax (`order_tax_mode`).
 
 Whoever changes how the digest of a content is made gives the content the next number in FORMULAS. Otherwise every open
-order comes to the list, though nothing changed at Mirakl (statemachine/questions/formulas.py).
+order comes to the list, though nothing changed at Mirakl (questions/formulas.py).
 """
 
 import json
@@ -32,9 +32,9 @@ _ADDRESS: Final = (
     *("city", "state", "zip_code", "phone", "phone_secondary"),
 )
 #: The number of the formula of each content whose digest is not made as at first. WITHDRAWN_OF stands for the
-#: withdrawals of every line: a digest by another formula counts as another withdrawal (statemachine/questions/settled.py), as few
+#: withdrawals of every line: a digest by another formula counts as another withdrawal (questions/settled.py), as few
 #: lines have one, and a second one that nobody sees makes too many goods. MESSAGES keeps the first formula: no other
-#: values of it are kept (statemachine/questions/other_values.py), so a new one would hide a message.
+#: values of it are kept (questions/other_values.py), so a new one would hide a message.
 FORMULAS: Final[Mapping[str, int]] = {"custom fields": 2, "custom fields of lines": 2}
 #: The numbers of the formulas of contents that Mirakl shows without tax, if it is asked for them so. After a change of
 #: the shop's `order_tax_mode` the amounts differ, though nothing changed.

@@ -3,7 +3,7 @@
 Read schema.py first (the tables and their constraints), then transaction.py (`Store`, `Transaction`),
 then the module of a table. Each table has one module with its row type and most of its statements:
 
-- orders, snapshots, journal, commands: written by apply (consumer/applying/apply.py); commands by workers too (lanes.py)
+- orders, snapshots, journal, commands: written by consumer/applying/apply.py; commands by workers too (lanes.py)
 - progress: how far each partition of the log was applied
 - shops, cursors: accounts with their switches, and how far their polls have come
 - leases, budgets: which process polls or relays, and the calls that all processes together made

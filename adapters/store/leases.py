@@ -15,7 +15,7 @@ from adapters.store import schema as s
 from adapters.store.transaction import Store, Transaction
 from statemachine.facts import EPOCH
 
-#: No lease lasts so long (the bounds of its settings in consumer/config/__init__.py). A lease that ends later than this from now
+#: No lease lasts so long (the bounds of its settings in consumer/config/). A lease that ends later than this from now
 #: was written while a clock was wrong, and is over.
 LONGEST: Final = timedelta(hours=1)
 

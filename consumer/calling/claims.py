@@ -76,8 +76,8 @@ class Claims:
     def claim(self, most: int) -> list[Claim]:
         """Lease up to `most` commands, and add the fact that their calls were attempted (docs/rules.md 12, 13, 20).
 
-        As many claims of one command would lease the same ones (tests/consumer/calling/test_claims_agree.py). An order that
-        cannot be read or planned, or whose claim the store refuses, is quarantined. Raises StoreUnavailable, and
+        As many claims of one command would lease the same ones (tests/consumer/calling/test_claims_agree.py). An order
+        that cannot be read or planned, or whose claim the store refuses, is quarantined. Raises StoreUnavailable, and
         whatever else the first transaction raises.
         """
         claims: list[Claim] = []

@@ -4,10 +4,10 @@ A version may keep other facts of a read than the one before. An order that does
 within a day (docs/rules.md 17). If it changes before that, the only read that shows it as it was has been read by the
 version before. So two things would be missing:
 
-- The digests of its contents in the formula of this version (statemachine/questions/formulas.py). With them the next read shows
-  whether an address or a text changed.
-- What stopped the order, such as a line in an incident (statemachine/questions/stops.py). Without it, nothing tells a person to
-  go on when the line is to be sent again.
+- The digests of its contents in the formula of this version (statemachine/questions/formulas.py). With them the next
+  read shows whether an address or a text changed.
+- What stopped the order, such as a line in an incident (statemachine/questions/stops.py). Without it, nothing tells a
+  person to go on when the line is to be sent again.
 """
 
 from collections.abc import Callable

@@ -1,7 +1,7 @@
 """The rules by which an order needs a person. reasons.py has a row for each reason.
 
-Reasons that come by time alone, such as payment_late, are in deadlines.py. consumer/applying/planning.py adds no_edge, and
-adapters/store/orders.py adds quarantined.
+Reasons that come by time alone, such as payment_late, are in deadlines.py. consumer/applying/planning.py adds no_edge,
+and adapters/store/orders.py adds quarantined.
 
 A reason is never a state: an order in trouble keeps its state.
 """
@@ -91,7 +91,7 @@ ALREADY_THERE: Final = "ALREADY_IN_OMS"
 def standing(facts: Facts, policy: Policy, state: State, needs: Sequence[Need]) -> tuple[Attention, ...]:
     """The reasons that the order has now, without those that a person has settled or released.
 
-    `no_edge` and `quarantined` are not among them: consumer/applying/planning.py and adapters/store/orders.py add these.
+    `no_edge` and `quarantined` are not among them: consumer/applying/ and adapters/store/orders.py add these.
     """
     found = {*_of_commands(facts, policy, needs), *_of_order(facts, policy, state)}
     if facts.newest is not None or not policy.other_channels:  # else it may be an order of another sales channel

@@ -1,7 +1,8 @@
 """Where a fast way stands beside a slow one, both give the same.
 
 Each has a test here, or one that `git grep agree tests` finds: digests (test_identity_agrees.py), the texts of digests
-(test_contents.py), facts (tests/adapters/store/test_facts_json.py), repeats (tests/consumer/applying/test_unread_repeats.py).
+(test_contents.py), facts (tests/adapters/store/test_facts_json.py), repeats
+(tests/consumer/applying/test_unread_repeats.py).
 """
 
 import json

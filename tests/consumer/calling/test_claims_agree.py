@@ -1,7 +1,7 @@
 """One claim of many commands and as many claims of one command agree: on what is claimed, and on what they store.
 
-Threads that come together share one claim (consumer/calling/together.py), because a claim of many commands costs little more
-than a claim of one. What they may call must not depend on that.
+Threads that come together share one claim (consumer/calling/together.py), because a claim of many commands costs
+little more than a claim of one. What they may call must not depend on that.
 """
 
 from collections import Counter

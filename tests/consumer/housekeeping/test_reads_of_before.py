@@ -134,7 +134,7 @@ def test_without_the_stored_bytes_no_alarm_wins_and_the_next_change_is_told(rig:
 
 
 def test_an_order_that_ships_before_this_version_has_started_does_not_come_to_the_list(rig: Rig) -> None:
-    """The first read after OR24 is compared with the newest one before it (statemachine/questions/before_shipment.py)."""
+    """The first read after OR24 is compared with the newest one before it (questions/before_shipment.py)."""
     stored(rig, by_another_formula)
     tell(rig, 8)
     rig.poll(60)
