@@ -229,7 +229,7 @@ def _what_oms_did(facts: Facts, line: Line) -> str:
         return ", canceled by the OMS"
     canceled, (again, orders) = pieces_canceled(facts, line.id), pieces_made_again(facts, line.id)
     sent = ", sent" if has_left(facts, line) else ""
-    if canceled is None:
+    if canceled is None and not line.is_taken_back:
         ended, alive = ended_in_oms(facts).intersection(may_have(facts, line.id)), alive_parts(facts)
         each = [", ".join(oms_order(facts, one) for one in sorted(some)) for some in (ended, alive)]
         return f", canceled by the OMS: {each[0]}" + (f", not canceled: {each[1]}" if alive else "") + sent

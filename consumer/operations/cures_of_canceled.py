@@ -148,7 +148,7 @@ _CURE_OF_UNKNOWN_ENDED_IN_OMS: Final = (
     "operator, and take out only the difference before it is made. Then `orders settle ORDER --reason WHY`."
 )
 
-#: The same if it is not known how many pieces the OMS makes now.
+#: The same if it is not known how many pieces the OMS makes now. Of a whole line all of them are to be taken out.
 _CURE_OF_UNKNOWN_LEFT_IN_OMS: Final = (
     "The OMS canceled all or pieces of it before (`cause`), and its reports do not tell how many it makes now: ask the "
     "people of the OMS, and take out what is not to be sent, before it is made. Then `orders settle ORDER --reason "
@@ -271,7 +271,7 @@ def cure_of_taken_out(lines: Sequence[Line], facts: Facts) -> str:
         return CURE_OF_ENDED_IN_OMS if all(line.is_taken_back for line in lines) else _CURE_OF_PIECES_ENDED_IN_OMS
     if any(pieces_made_again(facts, line.id)[0] for line in lines):
         return _CURE_OF_MADE_AGAIN
-    if any(pieces_canceled(facts, line.id) is None for line in lines):
+    if any(pieces_canceled(facts, line.id) is None for line in lines if not line.is_taken_back):
         return _CURE_OF_UNKNOWN_LEFT_IN_OMS
     in_part = [line for line in lines if pieces_canceled(facts, line.id)]
     if any(pieces_taken_back(facts, line) is None for line in in_part):
