@@ -13,7 +13,7 @@ from statemachine.attention.canceled_by_oms import (
 )
 from statemachine.attention.canceled_pieces import pieces_taken_back
 from statemachine.attention.changed_contents import changed_contents
-from statemachine.attention.left_twice import around_put_back
+from statemachine.attention.left_twice import sendings
 from statemachine.commands import CommandKind, Policy
 from statemachine.facts import (
     AFTER_SHIPPING,
@@ -255,7 +255,7 @@ def _left_though_part_taken_out(facts: Facts, line: Line) -> bool:
     """Whether parcels hold more of the line than is to be sent, though a person settled that a part was taken out, and
     did not know of the newest parcel. If it is not known how much was: whether they hold every piece. A part of the
     price alone is no piece that was to be taken out. What left before Mirakl put the order back is not added to what
-    left since: that was to be sent again.
+    left since: that was to be sent again. But one order of the OMS may send the piece only since (`sendings`).
     """
     if line.withdrawn is not Withdrawn.PART or line.quantity == 1 or line.withdrawn_of_price:
         return False
@@ -271,7 +271,7 @@ def _left_though_part_taken_out(facts: Facts, line: Line) -> bool:
     return any(
         (sent_quantity(own, line.id) > rest if taken else in_parcels(own, line))
         and has_left_since(own, line.id, settle)
-        for own in around_put_back(facts)
+        for own in sendings(facts, line.id)
     )
 
 

@@ -6,7 +6,7 @@ known whether a piece left twice. Orders that report one number sent one parcel 
 """
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Final, NamedTuple
@@ -120,6 +120,29 @@ def since_put_back(facts: Facts) -> Facts:
 def most_sent(facts: Facts, line_id: str) -> int:
     """How many pieces of the line the parcels hold. If Mirakl put the order back: those of the time with the most."""
     return max(sent_quantity(own, line_id) for own in around_put_back(facts))
+
+
+def sendings(facts: Facts, line_id: str) -> Iterator[Facts]:
+    """As `around_put_back`, but what one order of the OMS sent of the line before and since is added up, if it is no
+    more than that order got: then these are different pieces, and none left twice."""
+    times = around_put_back(facts)
+    if len(times) == 1:  # nearly always; this saves time
+        yield from times
+        return
+    each = dispatches_once(facts)
+    for own in times:
+        within = {one.oms_id for one in own.dispatches if _are_other_pieces(facts, one.oms_id, line_id)}
+        added = (one for one in each if one.oms_id in within and one not in own.dispatches)
+        yield replace(own, dispatches=(*own.dispatches, *added))
+
+
+def _are_other_pieces(facts: Facts, oms_id: int, line_id: str) -> bool:
+    """Whether all that this order of the OMS ever sent of the line is no more than it got and did not cancel."""
+    held = [
+        pieces for part in facts.parts if part.oms_id == oms_id for name, pieces in part.quantities if name == line_id
+    ]
+    mine = replace(facts, dispatches=tuple(one for one in facts.dispatches if one.oms_id == oms_id))
+    return bool(held) and sent_quantity(mine, line_id) <= max(held) - _canceled(facts, oms_id, line_id)
 
 
 @asked_once

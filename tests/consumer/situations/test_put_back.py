@@ -282,6 +282,44 @@ def test_pieces_that_are_sent_though_nobody_asked_for_them_are_added(tmp_path: P
     assert rig.attention() == ["lines_canceled_after_import", "quantity_exceeds_order"]
 
 
+def refunded_piece_settled_and_two_sent(tmp_path: Path) -> Rig:
+    """The third piece is refunded, and a person says that the OMS takes it out. The OMS reports nothing of that."""
+    rig = Rig(tmp_path)
+    answer_with(rig, ("1-A-1", 3))
+    rig.imported(quantity=3)
+    changes.refund(rig.mirakl["alpha"], "1-A", "1-A-1", 1)
+    rig.poll(60)
+    decide(rig, DecisionKind.SETTLE)
+    leaves(rig, 7, 2)
+    rig.clock.advance(86_400)
+    put_in_state(rig, "SHIPPING")
+    return rig
+
+
+def leaves_under_another_number(rig: Rig, pieces: int) -> None:
+    parcel = {"tracking": "T77", "items": [{"external_ref": "1-A-1", "quantity": pieces}]}
+    tell(rig, 8, id=7, shipping_tracking="T77", new_shipments=[parcel])
+
+
+@pytest.mark.parametrize("released_first", [True, False])
+@pytest.mark.parametrize(("pieces", "reasons"), [(1, ["lines_canceled_after_import"]), (2, [])])
+def test_a_piece_that_one_order_had_not_sent_yet_is_no_second_one(
+    tmp_path: Path, pieces: int, reasons: list[str], released_first: bool
+) -> None:
+    """Order 7 got three and sent two. One more is the piece that was to be taken out; two more are a second sending."""
+    rig = refunded_piece_settled_and_two_sent(tmp_path)
+    acts: list[Callable[[], None]] = [
+        lambda: decide(rig, DecisionKind.RELEASE, "shipped_before"),
+        lambda: leaves_under_another_number(rig, pieces),
+    ]
+    for act in acts if released_first else acts[::-1]:
+        act()
+    for _ in range(2):
+        rig.poll(300)
+        rig.work()
+    assert rig.attention() == reasons
+
+
 def test_the_debit_of_another_parcel_just_before_the_report_does_not_hold_our_or24(tmp_path: Path) -> None:
     """In PAY_ON_SHIPMENT Mirakl debits each parcel, so a debit that was over before our OR24 is no shipment of ours."""
     rig = Rig(tmp_path)
