@@ -412,15 +412,25 @@ def _is_asked_as_added(facts: Facts, line: Line, one: Cancellation) -> bool:
 
 def _is_left_to_added(facts: Facts, one: Cancellation) -> bool:
     """Whether lines_added_after_import asks or asked about each line of this cancellation: only our OR24 marked it
-    shipped, and a person had settled that it, or a part of it, is not sent."""
+    shipped, and a person had settled that it, or a part of it, is not sent; or a report of somebody else marked it
+    (`_is_added_beside_mark`)."""
     named, of_pieces = _named_lines(facts, one), {line for line, _ in one.items}
     mine = [line for line in facts.lines if line.id in named and (line.id in of_pieces or not has_left(facts, line))]
+    if mine and all(_is_added_beside_mark(facts, line, one) for line in mine):
+        return True
     return bool(mine) and all(
         is_to_be_sent(facts, line)
         and not in_parcels(facts, line)
         and (_is_asked_as_added(facts, line, one) or (not line.is_owed and _is_settled_in_part(facts, line)))
         for line in mine
     )
+
+
+def _is_added_beside_mark(facts: Facts, line: Line, one: Cancellation) -> bool:
+    """Whether somebody else reported the order shipped, which marked the line, and a person settled since this
+    cancellation that the OMS makes it (lines_added_after_import)."""
+    is_marked = line.is_marked and not line.is_taken_back and not is_confirmed_by_us(facts)
+    return is_marked and is_shown_shipped(facts) and is_settled_as_added(facts, line.id, one.told_at)
 
 
 def _is_settled_in_part(facts: Facts, line: Line) -> bool:

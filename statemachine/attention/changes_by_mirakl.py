@@ -21,6 +21,7 @@ from statemachine.facts import (
     EPOCH,
     MESSAGES,
     MESSAGES_NOT_FOUND,
+    VOUCHED,
     WITHDRAWN_OF,
     Facts,
     Handover,
@@ -61,6 +62,7 @@ from statemachine.questions.settled import (
     settle_of_line,
     settled_pieces,
     settles_part,
+    stopped_for_incident,
     taken_out,
 )
 from statemachine.questions.stops import (
@@ -232,12 +234,21 @@ def _unmarked(line: Line) -> Line:
 
 def _is_settled_beside_mark(facts: Facts, line: Line, befores: Sequence[Pieces]) -> bool:
     """Whether a person settled that the line, or a part of it, was taken out in the OMS, so that a report of the whole
-    order shipped is not about it. To report the order shipped may end an incident, so a settle of that has to know of
-    the report."""
+    order shipped is not about it.
+
+    To report the order shipped may end an incident, so a settle of that has to know of the report. A settle of an
+    incident that is made after the arrival takes nothing out: the customer complains of what arrived. If the order
+    arrived and the OMS sent nothing of it, what somebody else sent has arrived.
+    """
     settle, first = settle_of_line(facts, EPOCH, line.id), oldest_shipped(facts)
-    if settle is None or not all(before.is_settled for before in befores):
+    if settle is None or facts.snapshot is None or not all(before.is_settled for before in befores):
         return False
-    return not settle.names(Reason.LINE_INCIDENT) or (first is not None and knew(settle, first.updated_at))
+    arrived = rank_of(facts.snapshot.workflow, "TO_COLLECT")
+    if facts.snapshot.rank >= arrived and all(one.oms_id == VOUCHED for one in facts.dispatches):
+        return False
+    if line.id not in stopped_for_incident(settle):
+        return True
+    return settle.seen.rank < arrived and first is not None and knew(settle, first.updated_at)
 
 
 def _left_though_taken_out(facts: Facts, line: Line, state: State) -> bool:

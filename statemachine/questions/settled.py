@@ -132,14 +132,14 @@ def at_most_by_settles(facts: Facts, since: datetime, line: Line) -> Iterator[in
         yield 0
 
 
-def _stopped_for_incident(decision: Decision) -> set[str]:
+def stopped_for_incident(decision: Decision) -> set[str]:
     """The ids of the lines that a person stopped in the OMS because of an incident, as this settle says."""
     return {read(detail.rpartition(" ")[0]) for detail in _details(decision, Reason.LINE_INCIDENT)}
 
 
 def _settled_by(facts: Facts, decision: Decision) -> Iterator[tuple[str, Pieces]]:
     """The lines that this settle names, each with the pieces that are still to be sent."""
-    stopped = _stopped_for_incident(decision)
+    stopped = stopped_for_incident(decision)
     if decision.names(Reason.WITHDRAWN_AFTER_IMPORT) and facts.snapshot is not None:
         stopped |= {line.id for line in facts.snapshot.lines}
     for line_id in stopped:
@@ -219,7 +219,7 @@ def taken_out(facts: Facts, line_id: str) -> Decision | None:
     stopped for an incident. None: no settle does, or a newer one says that it is made."""
 
     def takes_out(one: Decision) -> bool:
-        if one.names(Reason.WITHDRAWN_AFTER_IMPORT) or line_id in _stopped_for_incident(one):
+        if one.names(Reason.WITHDRAWN_AFTER_IMPORT) or line_id in stopped_for_incident(one):
             return True
         details = _details(one, Reason.LINES_CANCELED_AFTER_IMPORT)
         return any((line_id, _NONE_LEFT) == _line_of(change) for detail in details for change in entries(detail))

@@ -1,6 +1,7 @@
 """Mirakl took a line back that the OMS has, and somebody else reported the order shipped, which marks every line."""
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,6 +11,7 @@ from consumer.operations import orders as operations
 from statemachine.facts import DecisionKind
 from tests.consumer.rig import Rig
 from tests.consumer.situations.in_oms_hands import decide, details, tell
+from tests.consumer.situations.test_left_twice import answer
 
 Step = Callable[[Rig], None]
 
@@ -221,6 +223,81 @@ def test_an_incident_that_ends_with_the_report_of_the_order_needs_nobody_more(ri
     shipped_in_the_portal(rig)
     set_line(rig, order_line_state="SHIPPED")
     assert rig.attention() == ["shipped_elsewhere"]
+
+
+# -- The customer has the goods, so none are to be made ----------------------------------------------------------------
+
+
+def arrives(rig: Rig) -> None:
+    rig.clock.advance(86_400)
+    changes.put_in_state(rig.mirakl["alpha"], "1-A", "RECEIVED")
+    rig.poll(60)
+
+
+def settle_each(rig: Rig) -> None:
+    for reason in dict.fromkeys(rig.attention()):
+        decide(rig, DecisionKind.SETTLE, reason)
+
+
+def cancels_all(rig: Rig) -> None:
+    tell(rig, 128)
+    settle_each(rig)
+
+
+def stops_by_phone(rig: Rig) -> None:
+    """The OMS reports nothing."""
+
+
+def sends_the_other_line(rig: Rig) -> None:
+    parcel = {"tracking": "T1", "items": [{"external_ref": "1-A-1", "quantity": 1}]}
+    tell(rig, 512, new_shipments=[parcel])
+    settle_each(rig)
+
+
+@pytest.mark.parametrize("in_the_oms", [stops_by_phone, cancels_all, sends_the_other_line])
+def test_a_complaint_after_the_delivery_takes_nothing_out_of_the_oms(rig: Rig, in_the_oms: Step) -> None:
+    """A colleague shipped the line from stock, and had the OMS stop it."""
+    shipped_in_the_portal_too_early(rig)
+    in_the_oms(rig)
+    arrives(rig)
+    open_incident(rig)
+    assert rig.attention() == ["line_incident"]
+    decide(rig, DecisionKind.SETTLE)
+    set_line(rig, order_line_state="RECEIVED")
+    assert rig.attention() == []
+
+
+@pytest.mark.parametrize("out", [refund, open_incident])
+@pytest.mark.parametrize("of_the_oms", [True, False])
+def test_what_is_to_be_sent_again_after_the_delivery_is_told_only_if_the_oms_sent_some_of_it(
+    rig: Rig, out: Step, of_the_oms: bool
+) -> None:
+    """If the OMS sent nothing of it, what somebody else sent has arrived."""
+    shipped_in_the_portal_too_early(rig)
+    out(rig)
+    decide(rig, DecisionKind.SETTLE)
+    if of_the_oms:
+        sends_the_other_line(rig)
+    arrives(rig)
+    set_line(rig, refunds=[], order_line_state="RECEIVED")
+    assert rig.attention() == (["lines_added_after_import"] if of_the_oms else [])
+
+
+def test_what_the_oms_cancels_after_it_was_taken_out_is_asked_about_once(tmp_path: Path) -> None:
+    rig = Rig(tmp_path)
+    answer(rig, (7, {"1-A-1": 1}), (8, {"1-A-2": 1}))
+    shipped_in_the_portal_too_early(rig)
+    refund(rig)
+    decide(rig, DecisionKind.SETTLE)
+    tell(rig, 128, id=8)
+    reject_refund(rig)
+    assert rig.attention() == ["lines_added_after_import"]
+    decide(rig, DecisionKind.SETTLE)
+    assert rig.attention() == []
+    tell(rig, 1, id=20)
+    decide(rig, DecisionKind.SETTLE)
+    tell(rig, 128, id=20)
+    assert rig.attention() == ["oms_canceled"], "what was made again is canceled too"
 
 
 # -- The OMS canceled all of it, so oms_canceled does not ask --------------------------------------------------------
