@@ -14,6 +14,7 @@ from statemachine.attention.canceled_pieces import (
     pieces_taken_back,
 )
 from statemachine.attention.left_twice import most_sent
+from statemachine.attention.marked_by_or24 import added_beside_or24, pieces_in_oms
 from statemachine.commands import CommandKind
 from statemachine.facts import (
     AFTER_SHIPPING,
@@ -44,7 +45,7 @@ from statemachine.questions.readings import (
     names_lines_as_sent,
     pieces_of,
 )
-from statemachine.questions.settled import is_settled_as_added, is_taken_out, settle_of_line, settles_part, taken_out
+from statemachine.questions.settled import is_settled_as_added, is_taken_out, settle_of_line, settled_pieces, taken_out
 from statemachine.questions.stops import SHIPPED_LINE, TAKEN_BACK, TAKEN_BACK_OR_PART, stood_at_shipment
 from statemachine.reads_kept import NotShown
 from statemachine.reason_of_order import Attention
@@ -179,6 +180,14 @@ def lines_canceled_in(one: Attention, facts: Facts) -> list[Line]:
     oms_id = "".join(entries(one.detail.partition(NOT_OWED)[0])[:1]).partition(" ")[0]
     ids = ids or (parts_in_oms(facts).get(int(oms_id), set()) if oms_id.isdecimal() else set())
     return [line for line in facts.lines if line.id in ids or not ids]
+
+
+def lines_surely_in(one: Attention, facts: Facts) -> list[Line]:
+    """The same without lines that perhaps another order of the OMS has, which goes on: it is not known which lines the
+    canceled one has."""
+    oms_id = "".join(entries(one.detail.partition(NOT_OWED)[0])[:1]).partition(" ")[0]
+    is_known = names_pieces(one) or (oms_id.isdecimal() and bool(parts_in_oms(facts).get(int(oms_id))))
+    return [line for line in lines_canceled_in(one, facts) if is_known or _nobody_makes(facts, line.id)]
 
 
 def lines_asked_about(one: Attention, facts: Facts) -> set[str]:
@@ -405,23 +414,51 @@ def _is_to_be_made(facts: Facts, line: Line) -> bool:
 
 
 def _is_asked_as_added(facts: Facts, line: Line, one: Cancellation) -> bool:
-    """Whether lines_added_after_import asks or asked since this cancellation about a line that only our OR24 marked
-    shipped, because a person had settled that none of it is sent."""
-    return not line.is_owed and (is_taken_out(facts, line.id) or is_settled_as_added(facts, line.id, one.told_at))
+    """Whether lines_added_after_import asks, or asked and a person settled that, about what is canceled here of a line
+    that only our OR24 marked shipped.
+
+    It asks about what a person had settled as taken out. If that was a part, it is not known how many pieces. OR24
+    waits for a person if the OMS cancels more than Mirakl took back, so what was canceled before OR24 was that part.
+    """
+    if line.is_owed or facts.snapshot is None:
+        return False
+    befores = pieces_in_oms(facts, facts.snapshot).get(line.id, ())
+    settles = settled_pieces(facts, EPOCH).get(line.id, [])
+    if added_beside_or24(facts, facts.snapshot, line, befores):
+        is_of_all = is_taken_out(facts, line.id)
+    elif _is_added_since(facts, line, one):
+        is_of_all = len(settles) > 1 and settles[-2].number == 0
+    else:
+        return False
+    return is_of_all or _is_before_or24(facts, one, line)
+
+
+def _is_added_since(facts: Facts, line: Line, one: Cancellation) -> bool:
+    """Whether the newest settle of the line says that the OMS makes what was added, by a person who knew of this
+    cancellation, and of the newest read in which Mirakl had taken back the line or a part."""
+    settle = settle_of_line(facts, EPOCH, line.id)
+    if settle is None or not is_settled_as_added(facts, line.id, settle.at):
+        return False
+    return Begun(_last_in_part(facts, {line.id}), told_at=one.told_at).is_known_to(settle)
+
+
+def _is_before_or24(facts: Facts, one: Cancellation, line: Line) -> bool:
+    """Whether the OMS reported this cancellation before our OR24, and that waited for what a person said of it."""
+    answers = [answer.at for answer in facts.answers if answer.kind == CommandKind.CONFIRM]
+    return EPOCH < one.told_at < min(answers, default=EPOCH) and not is_vouched(facts, line)
 
 
 def _is_left_to_added(facts: Facts, one: Cancellation) -> bool:
     """Whether lines_added_after_import asks or asked about each line of this cancellation: only our OR24 marked it
-    shipped, and a person had settled that it, or a part of it, is not sent; or a report of somebody else marked it
-    (`_is_added_beside_mark`)."""
+    shipped (`_is_asked_as_added`), or a report of somebody else did (`_is_added_beside_mark`)."""
     named, of_pieces = _named_lines(facts, one), {line for line, _ in one.items}
     mine = [line for line in facts.lines if line.id in named and (line.id in of_pieces or not has_left(facts, line))]
-    if mine and all(_is_added_beside_mark(facts, line, one) for line in mine):
+    if not mine or not of_pieces <= {line.id for line in facts.lines}:
+        return False
+    if all(_is_added_beside_mark(facts, line, one) for line in mine):
         return True
-    return bool(mine) and all(
-        is_to_be_sent(facts, line)
-        and not in_parcels(facts, line)
-        and (_is_asked_as_added(facts, line, one) or (not line.is_owed and _is_settled_in_part(facts, line)))
+    return all(
+        is_to_be_sent(facts, line) and not in_parcels(facts, line) and _is_asked_as_added(facts, line, one)
         for line in mine
     )
 
@@ -431,12 +468,6 @@ def _is_added_beside_mark(facts: Facts, line: Line, one: Cancellation) -> bool:
     cancellation that the OMS makes it (lines_added_after_import)."""
     is_marked = line.is_marked and not line.is_taken_back and not is_confirmed_by_us(facts)
     return is_marked and is_shown_shipped(facts) and is_settled_as_added(facts, line.id, one.told_at)
-
-
-def _is_settled_in_part(facts: Facts, line: Line) -> bool:
-    """Whether the newest settle of the line says that Mirakl took back a part of it."""
-    settle = settle_of_line(facts, EPOCH, line.id)
-    return settle is not None and settles_part(settle, line.id)
 
 
 def _is_of_others(facts: Facts, line: Line) -> bool:

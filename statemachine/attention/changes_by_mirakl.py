@@ -1,22 +1,21 @@
 """What Mirakl changed of an order that the OMS has or may have, compared with what the OMS got."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
 from typing import Final
 
 from statemachine.attention.canceled_by_oms import (
     asked_as_owed_again,
     is_asked_as_canceled,
     lines_asked_about,
-    lines_canceled_in,
+    lines_surely_in,
     reasons_of_cancellations,
 )
 from statemachine.attention.canceled_pieces import pieces_taken_back
 from statemachine.attention.changed_contents import changed_contents
 from statemachine.attention.left_twice import sendings
+from statemachine.attention.marked_by_or24 import added_beside_or24, pieces_in_oms, unmarked
 from statemachine.commands import CommandKind, Policy
 from statemachine.facts import (
-    AFTER_SHIPPING,
     ATTACHMENT,
     EPOCH,
     MESSAGES,
@@ -24,7 +23,6 @@ from statemachine.facts import (
     VOUCHED,
     WITHDRAWN_OF,
     Facts,
-    Handover,
     Line,
     Snapshot,
     Withdrawn,
@@ -34,7 +32,6 @@ from statemachine.occurrences import MESSAGE, Begun, knew, last_without, of_retu
 from statemachine.questions.before_shipment import PIECES, oldest_shipped
 from statemachine.questions.compared import compared
 from statemachine.questions.in_oms import (
-    has_left,
     is_confirmed_by_us,
     is_done_in_oms,
     is_shown_shipped,
@@ -46,7 +43,6 @@ from statemachine.questions.payloads import import_known, may_be_in_oms, most_ha
 from statemachine.questions.readings import (
     debit_comes_first,
     in_parcels,
-    is_ended_everywhere,
     is_sent,
     last_answer,
     lines_left_out,
@@ -55,12 +51,9 @@ from statemachine.questions.readings import (
 from statemachine.questions.settled import (
     Pieces,
     has_left_since,
-    is_settled_as_shown,
-    is_taken_out,
     named,
     pieces_now,
     settle_of_line,
-    settled_pieces,
     settles_part,
     stopped_for_incident,
     taken_out,
@@ -68,10 +61,8 @@ from statemachine.questions.settled import (
 from statemachine.questions.stops import (
     SHIPPED_LINE,
     came_back,
-    is_marked_in_incident,
     left_though_taken_back,
     let_go_again,
-    line_stopped_at,
     stood_at_shipment,
     was_taken_back,
 )
@@ -102,18 +93,21 @@ def said_by_settle(facts: Facts, one: Attention) -> tuple[str, ...]:
     if one.reason is not Reason.OMS_CANCELED or facts.snapshot is None:
         return (one.token,)
     again = _changed_lines(facts, facts.snapshot, state_of(facts))[2]
-    names = [again[line.id] for line in lines_canceled_in(one, facts) if line.id in again]
+    names = [again[line.id] for line in lines_surely_in(one, facts) if line.id in again]
     return (one.token, *([Attention(Reason.LINES_ADDED_AFTER_IMPORT, ",".join(names)).token] if names else []))
 
 
 def owed_again(facts: Facts, one: Attention) -> list[Line]:
-    """The lines of a reason `oms_canceled` that Mirakl took back since the import, all or a part, and that it shows to
-    be sent again."""
+    """The lines of a reason `oms_canceled`, if Mirakl took each of them back since the import, all or a part, and shows
+    it to be sent again. Empty if others are to be sent too, and are not in parcels: what to do is another thing then.
+    """
     if facts.snapshot is None:
         return []
     again, asked = _changed_lines(facts, facts.snapshot, state_of(facts))[2], lines_asked_about(one, facts)
-    mine = [line for line in facts.owed_lines if line.id in asked and line.withdrawn is not Withdrawn.PART]
-    return [line for line in mine if line.id in again or was_taken_back(facts, line)]
+    mine = [line for line in facts.lines if line.id in asked and is_to_be_sent(facts, line)]
+    found = [line for line in mine if line.is_owed and line.withdrawn is not Withdrawn.PART]
+    found = [line for line in found if line.id in again or was_taken_back(facts, line)]
+    return found if all(line in found or in_parcels(facts, line) for line in mine) else []
 
 
 _Named = dict[str, str]
@@ -131,8 +125,8 @@ def _changed_lines(facts: Facts, snapshot: Snapshot, state: State) -> tuple[_Nam
     it was taken out, and it or a part of it is to be sent now, or (6) Mirakl shows more pieces, or (7) a part that a
     person settled as withdrawn is not withdrawn any more, or (8) a person settled that it or a part was taken out, and
     only our OR24 marked it shipped, or (9) it was taken back or in an incident, only our OR24 marked it shipped, and
-    the OMS did not send it (`_is_owed_again`), or (10) a person settled that it or a part was taken out, and somebody
-    else reported the whole order shipped (`_is_settled_beside_mark`).
+    the OMS did not send it (8 and 9: `added_beside_or24`), or (10) a person settled that it or a part was taken out,
+    and somebody else reported the whole order shipped (`_is_settled_beside_mark`).
 
     If Mirakl shows as many pieces as before, but reads since showed another number or left the line out, and no person
     settled that, then the OMS may have that number: it counts as a number before (`_shown_between`).
@@ -155,7 +149,7 @@ def _changed_lines(facts: Facts, snapshot: Snapshot, state: State) -> tuple[_Nam
             part_left or (bool(befores) and left_though_taken_back(facts, shown))
         )
         is_of_order = _is_marked_with_the_order(facts, shown)
-        line = _unmarked(shown) if left_wrongly or is_of_order else shown
+        line = unmarked(shown) if left_wrongly or is_of_order else shown
         now = pieces_now(snapshot, line)
         if befores and (line.is_owed or _is_withdrawn(facts, line)):
             less = [before for before in befores if now.is_less_than(before)]
@@ -170,14 +164,8 @@ def _changed_lines(facts: Facts, snapshot: Snapshot, state: State) -> tuple[_Nam
             left = (is_of_order and not is_back) or (state is State.SHIPPED and (line.shipped or is_sent(facts, line)))
             if grown and not less and not left:
                 more[line.id] = named(line.id, now, grown[0])
-        elif befores and is_taken_out(facts, line.id) and is_to_be_sent(facts, line) and not has_left(facts, line):
-            more[line.id] = named(line.id, Pieces(line.quantity), befores[0])
-        elif befores and _is_owed_again(facts, line):
-            more[line.id] = named(line.id, Pieces(pieces_of(facts, line)), Pieces(0))
-        elif befores and is_to_be_sent(facts, line) and not in_parcels(facts, line):
-            now = pieces_now(snapshot, _unmarked(line))
-            if grown := [one for one in befores if one.is_settled and one.number and now.is_more_than(one)]:
-                more[line.id] = named(line.id, now, grown[0])
+        elif added := added_beside_or24(facts, snapshot, line, befores):
+            more[line.id] = named(line.id, *added)
     for line_id in _asked_as_canceled(facts, in_oms) if more else ():
         if line_id in more:
             again[line_id] = more.pop(line_id)
@@ -190,7 +178,7 @@ def _asked_as_canceled(facts: Facts, in_oms: Mapping[str, Sequence[Pieces]]) -> 
 
     Not if more is to be sent than the OMS got at first: that is another event.
     """
-    asked = {line.id for one in reasons_of_cancellations(facts) for line in lines_canceled_in(one, facts)}
+    asked = {line.id for one in reasons_of_cancellations(facts) for line in lines_surely_in(one, facts)}
     return {
         line.id
         for line in facts.lines
@@ -211,25 +199,6 @@ def _shown_between(facts: Facts, line: Line, befores: Sequence[Pieces]) -> list[
     settle = settle_of_line(facts, got[0].at, line.id)
     values = shown_since(facts, PIECES + line.id, got[0], settle)
     return [Pieces(0 if one == LEFT_OUT else int(one)) for one in values if one not in ("?", "0")]
-
-
-def _is_owed_again(facts: Facts, line: Line) -> bool:
-    """Whether OR24 did not wait for the line, because it was taken back or in an incident, and it is to be sent now.
-
-    OR24 marks every line shipped, also one that the OMS never sent. A settle since then shows that a person was asked.
-    As long as nobody has stopped a line with an incident, line_incident asks.
-    """
-    if line.is_owed or not is_to_be_sent(facts, line) or is_marked_in_incident(facts, line):
-        return False
-    stopped_at = line_stopped_at(facts, line)
-    if stopped_at is None or is_settled_as_shown(facts, line.id, stopped_at):
-        return False
-    return not has_left(facts, line) and not is_ended_everywhere(facts, line.id)
-
-
-def _unmarked(line: Line) -> Line:
-    """The line as if a report of the whole order, which marks every line shipped, had not marked it."""
-    return replace(line, state="" if line.state in AFTER_SHIPPING else line.state, shipped=False)
 
 
 def _is_settled_beside_mark(facts: Facts, line: Line, befores: Sequence[Pieces]) -> bool:
@@ -284,24 +253,6 @@ def _left_though_part_taken_out(facts: Facts, line: Line) -> bool:
         and has_left_since(own, line.id, settle)
         for own in sendings(facts, line.id)
     )
-
-
-def pieces_in_oms(facts: Facts, snapshot: Snapshot) -> dict[str, list[Pieces]]:
-    """The pieces of each line of which it is known whether the OMS has the line: for each payload that it may have."""
-    found: dict[str, list[Pieces]] = {}
-    payloads = what_oms_got(facts)
-    if not (payloads or facts.parts or facts.decisions):  # of orders that are not imported yet; this saves time
-        return found
-    for got in payloads or (Handover(EPOCH),):
-        pieces = {line: Pieces(None) for part in facts.parts for line in part.lines}
-        if got.items:
-            withdrawn = dict(got.contents)
-            pieces = {line.id: Pieces(0) for line in snapshot.lines} | pieces
-            pieces |= {line: Pieces(number, withdrawn.get(WITHDRAWN_OF + line, "")) for line, number in got.items}
-        pieces |= {line: settled[-1] for line, settled in settled_pieces(facts, got.at).items()}
-        for line, one in pieces.items():
-            found.setdefault(line, []).append(one)
-    return found
 
 
 def _changed_after_import(facts: Facts, policy: Policy, shown: LastOpen) -> Iterator[Attention]:

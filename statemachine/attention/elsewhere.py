@@ -10,7 +10,7 @@ from typing import Final
 
 from statemachine.asked_once import asked_once
 from statemachine.attention.canceled_by_oms import are_all_taken_back_before
-from statemachine.attention.changes_by_mirakl import pieces_in_oms
+from statemachine.attention.marked_by_or24 import pieces_in_oms
 from statemachine.commands import Policy
 from statemachine.facts import (
     AFTER_SHIPPING,

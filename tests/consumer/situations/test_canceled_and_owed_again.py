@@ -1,13 +1,23 @@
 """Mirakl took a line or pieces back, the OMS canceled them too, and they are to be sent again: one reason asks."""
 
+import json
 from collections.abc import Callable
 
 import pytest
 
+from adapters.messages.text import iso
+from adapters.simulators.faults import Fault
 from adapters.simulators.mirakl import changes
 from statemachine.facts import DecisionKind
 from tests.consumer.rig import Rig
-from tests.consumer.situations.in_oms_hands import answer_with, decide, details, explained, lower, tell
+from tests.consumer.situations.in_oms_hands import (
+    answer_with,
+    decide,
+    details,
+    explained,
+    lower,
+    tell,
+)
 
 LINE, OTHER = "1-A-1", "1-A-2"
 TAKEN_OUT = "lines_canceled_after_import"
@@ -22,6 +32,14 @@ def oms_cancels(rig: Rig, pieces: int = 1) -> None:
 def refund(rig: Rig, pieces: int | None = None, line: str = LINE) -> None:
     rig.clock.advance(60)
     changes.refund(rig.mirakl["alpha"], "1-A", line, pieces)
+    rig.poll(60)
+
+
+def refund_of_the_price(rig: Rig) -> None:
+    """A goodwill: a part of the price goes back, and no piece."""
+    rig.clock.advance(60)
+    one = {"id": "price-1", "amount": 1.0, "shipping_amount": 0.0, "quantity": 0, "state": "WAITING_REFUND"}
+    changes.set_line(rig.mirakl["alpha"], "1-A", LINE, refunds=[one | {"created_date": iso(rig.clock.now())}])
     rig.poll(60)
 
 
@@ -182,6 +200,147 @@ def test_after_our_or24_what_only_or24_marked_shipped_is_asked_about_once(
     reject_refund(rig)
     assert list(details(rig)) == [ADDED]
     settle_all(rig)
+
+
+def orders_of_the_oms(rig: Rig, *orders: dict[str, object]) -> None:
+    """The OMS answers the import with these orders. One without items does not show its lines."""
+    content = json.dumps([{"external_ref": "1-A"} | one for one in orders])
+    rig.oms.knobs.faults.append(Fault("order", "answer_after", 1, "1-A", status=201, content=content))
+
+
+def a_line_in_each_order(rig: Rig) -> None:
+    held = {7: LINE, 8: OTHER}
+    items = {oms_id: [{"id": 1, "external_ref": line, "quantity": 1}] for oms_id, line in held.items()}
+    orders_of_the_oms(rig, *({"id": oms_id, "items": items[oms_id]} for oms_id in held))
+    rig.imported(lines=2)
+
+
+def sent_by_status(rig: Rig, *oms_ids: int) -> None:
+    for oms_id in oms_ids or (7,):
+        tell(rig, 8, id=oms_id, shipping_tracking=f"T{oms_id}")
+    rig.poll(600)
+    rig.work()
+    assert (rig.state(), rig.attention()) == ("shipped", [])
+
+
+def settled_piece(rig: Rig) -> None:
+    settled_after_both(rig, 1)
+
+
+@pytest.mark.parametrize("taken_back", [refund_of_the_price, settled_piece])
+def test_what_the_oms_cancels_after_our_or24_is_missing_though_mirakl_takes_another_part_back(
+    rig: Rig, taken_back: Step
+) -> None:
+    answer_with(rig, (LINE, 3))
+    rig.imported(quantity=3)
+    taken_back(rig)
+    settle_all(rig)
+    sent_by_status(rig)
+    oms_cancels(rig, 2)
+    assert rig.attention() == ["oms_canceled"]
+    settle_all(rig)
+    tell(rig, 128)
+    assert rig.attention() == ["oms_canceled"]
+
+
+def test_what_the_oms_cancels_after_our_or24_stays_when_the_refund_of_another_piece_is_rejected(rig: Rig) -> None:
+    answer_with(rig, (LINE, 3))
+    rig.imported(quantity=3)
+    settled_after_both(rig, 1)
+    sent_by_status(rig)
+    oms_cancels(rig, 2)
+    reject_refund(rig)
+    assert sorted(rig.attention()) == [ADDED, "oms_canceled"], "ADDED is about the piece that was taken out"
+    decide(rig, DecisionKind.SETTLE, ADDED)
+    assert rig.attention() == ["oms_canceled"]
+    settle_all(rig)
+
+
+def test_what_is_made_again_and_canceled_after_our_or24_is_missing(rig: Rig) -> None:
+    a_line_in_each_order(rig)
+    refund_of_the_price(rig)
+    tell(rig, 128)
+    settle_all(rig)
+    sent_by_status(rig, 8)
+    tell(rig, 1, id=20)
+    assert rig.attention() == []
+    tell(rig, 128, id=20)
+    assert rig.attention() == ["oms_canceled"]
+
+
+def test_a_line_that_a_status_of_the_rest_perhaps_sent_is_missing_when_its_refund_is_rejected(rig: Rig) -> None:
+    orders_of_the_oms(rig, {"id": 7})
+    rig.imported(lines=2)
+    settled_after_both(rig, None)
+    sent_by_status(rig)
+    reject_refund(rig)
+    assert rig.attention() == ["oms_canceled"], "the lines of the order that left are not known"
+    settle_all(rig)
+
+
+def test_what_was_made_again_after_our_or24_is_asked_about_once_more_if_the_oms_cancels_that_too(rig: Rig) -> None:
+    a_line_in_each_order(rig)
+    refund(rig)
+    tell(rig, 128)
+    settle_all(rig)
+    sent_by_status(rig, 8)
+    reject_refund(rig)
+    assert list(details(rig)) == [ADDED]
+    settle_all(rig)
+    tell(rig, 1, id=20)
+    assert rig.attention() == []
+    tell(rig, 128, id=20)
+    assert rig.attention() == ["oms_canceled"]
+
+
+def test_a_line_that_was_taken_out_and_canceled_after_our_or24_is_asked_about_once(rig: Rig) -> None:
+    a_line_in_each_order(rig)
+    refund(rig)
+    settle_all(rig)
+    sent_by_status(rig, 8)
+    tell(rig, 128)
+    assert rig.attention() == []
+    reject_refund(rig)
+    assert list(details(rig)) == [ADDED]
+    decide(rig, DecisionKind.SETTLE)
+    assert rig.attention() == []
+
+
+def test_a_refund_as_agreed_that_is_rejected_after_our_or24_asks_again_about_what_was_to_be_made(rig: Rig) -> None:
+    a_line_in_each_order(rig)
+    refund(rig)
+    settle_all(rig)
+    tell(rig, 128)
+    reject_refund(rig)
+    settle_all(rig)
+    refund(rig)
+    sent_by_status(rig, 8)
+    reject_refund(rig)
+    assert rig.attention() == ["oms_canceled"]
+
+
+def test_a_cure_names_no_line_alone_if_another_one_is_missing_too(rig: Rig) -> None:
+    answer_with(rig, (LINE, 1), (OTHER, 1))
+    rig.imported(lines=2)
+    settled_between(rig, None)
+    tell(rig, 128)
+    reject_refund(rig)
+    assert list(details(rig)) == ["oms_canceled"]
+    assert "to be sent is" not in cure(rig, "oms_canceled")
+    assert "made again" in cure(rig, "oms_canceled")
+
+
+def test_an_order_whose_lines_are_not_known_does_not_answer_for_a_line_of_another_one(rig: Rig) -> None:
+    orders_of_the_oms(rig, {"id": 7}, {"id": 8})
+    rig.imported(lines=2)
+    refund(rig)
+    settle_all(rig)
+    tell(rig, 128, id=8)
+    reject_refund(rig)
+    assert sorted(details(rig)) == [ADDED, "oms_canceled"], "the line is perhaps in the other order"
+    assert "to be sent is" not in cure(rig, "oms_canceled")
+    tell(rig, 128, id=7)
+    assert all("to be sent is" not in one.cure for one in explained(rig).attention), "both lines are missing"
 
 
 def test_the_people_who_look_later_read_one_sentence_of_it(rig: Rig) -> None:
