@@ -429,8 +429,7 @@ class Facts(KeepsAnswers):
     last_open: LastOpen | None = None
     #: The oldest read that shows the order shipped. None while that is the newest read, and if it is not known.
     first_shipped: LastOpen | None = None
-    #: The newest read that does not show the order arrived or at its end. None while that is the newest read, and if it
-    #: is not known.
+    #: The newest read that shows the order under way. None while that is the newest read, and if no such read is known.
     last_underway: LastOpen | None = None
     #: Values that reads before the shipment showed and the newest of these reads does not show (other_values.py).
     other_values: tuple[Shown, ...] = ()

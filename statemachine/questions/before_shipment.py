@@ -1,15 +1,17 @@
-"""The newest read before the shipment, the newest one before the arrival, and the first one after the shipment.
+"""The newest read before the shipment, the newest one that shows the order under way, and the first one after it.
 
 Mirakl removes the data of customers some time after the shipment. So what a later read shows of an address is no
 change. But what changed before the shipment still needs a person after it: the parcel went to the old address. So the
 facts keep the contents of the newest read before the shipment, once a later one shows the order shipped or at its end.
 
-Somebody else may report the order shipped while the OMS still makes it. So the facts keep the newest read before the
-arrival, too. And OR24 goes out without a read: what Mirakl changed just before it is shown by the first read that shows
-the order shipped. The facts keep where that read shows that the parcel goes. compared.py says which read counts when.
+Somebody else may report the order shipped while the OMS still makes it. So the facts keep the newest read that shows it
+under way, too. And OR24 goes out without a read: what Mirakl changed just before it is shown by the first read that
+shows the order shipped. The facts keep where that read shows that the parcel goes. compared.py says which read counts
+when.
 """
 
 from dataclasses import replace
+from datetime import timedelta
 from typing import Final
 
 from statemachine.asked_once import asked_once
@@ -30,8 +32,8 @@ _Contents = tuple[tuple[str, str], ...]
 #: Among the contents of these reads, followed by the id of a line: the number of its pieces.
 PIECES: Final = "pieces of "
 _DESTINATION: Final = ("pick-up point", "shipping address")
-#: The states in which the customer has the parcel, or may fetch it.
-_ARRIVED: Final = ("TO_COLLECT", "RECEIVED", "CLOSED")
+#: A read that began longer after Mirakl's deadline of the shipment may show data that Mirakl removed or replaced.
+_FOLLOWED: Final = timedelta(days=14)
 
 
 def is_before_shipment(read: Snapshot) -> bool:
@@ -56,12 +58,15 @@ def last_open(newest: Snapshot | None, one: Facts, other: Facts) -> LastOpen | N
 
 
 def is_underway(read: Snapshot) -> bool:
-    """Whether this read does not show that the parcel arrived, nor the order at its end."""
-    return read.state not in (*_ARRIVED, *FINAL)
+    """Whether this read shows the order shipped and not arrived, with the data of the customer. A debit does not tell
+    whether the parcel arrived, so it does not count. Without a deadline of the shipment, the date of the order counts.
+    """
+    until = max(read.ship_by, read.created_at) + _FOLLOWED
+    return read.state == "SHIPPED" and read.has_address and read.read_at <= until
 
 
 def last_underway(newest: Snapshot | None, one: Facts, other: Facts) -> LastOpen | None:
-    """The newest read before the arrival. `one` and `other` are joined.
+    """The newest read that shows the order under way. `one` and `other` are joined.
 
     None while the newest read is such a read, because it says all, and if an earlier version stored the newest read.
     """
@@ -74,7 +79,7 @@ def last_underway(newest: Snapshot | None, one: Facts, other: Facts) -> LastOpen
 
 
 def newest_underway(facts: Facts) -> LastOpen | None:
-    """The newest read before the arrival, with all its contents. None: it is not known."""
+    """The newest read that shows the order under way, with all its contents. None: no such read is known."""
     read = facts.snapshot
     if read is None:
         return None

@@ -15,9 +15,9 @@ def surplus_reads(events: Iterable[tuple[Trigger, Facts]]) -> frozenset[str]:
 
     Something rests on the newest read, on the newest one at each call, report of the OMS and decision, and on the read
     of the baseline (`Facts.baseline`). Also on the first read after the shipment, if it shows that the parcel goes
-    elsewhere than the newest read before it shows (before_shipment.py), and on the newest read before the arrival, if
-    it shows other contents and somebody else reported the shipment. If Mirakl shows a state that we do not know, the
-    newest read with a state that we know counts beside it, because predicates use that one.
+    elsewhere than the newest read before it shows (before_shipment.py), and on the newest read that shows the order
+    under way, if it shows other contents and somebody else reported the shipment. If Mirakl shows a state that we do
+    not know, the newest read with a state that we know counts beside it, because predicates use that one.
     """
     known: Snapshot | None = None
     unknown: Snapshot | None = None

@@ -23,6 +23,7 @@ from statemachine.joining import join, snapshot_facts
 from statemachine.questions.before_shipment import (
     contents_of,
     is_before_shipment,
+    is_underway,
     newest_to_send,
     newest_underway,
     oldest_shipped,
@@ -79,9 +80,9 @@ def test_the_oldest_read_after_the_shipment_is_known(several, random, cut) -> No
 
 @settings(max_examples=300, deadline=None)
 @given(st.lists(reads(), min_size=1, max_size=6), st.randoms(), st.integers(0, 6))
-def test_the_newest_read_before_the_arrival_is_known(several, random, cut) -> None:  # type: ignore[no-untyped-def]
+def test_the_newest_read_that_shows_the_order_under_way_is_known(several, random, cut) -> None:  # type: ignore[no-untyped-def]
     facts = known(*several)
-    earlier = [one for one in several if one.state not in ("CLOSED", "CANCELED")]
+    earlier = [one for one in several if one.state == "SHIPPED"]
     last = max(earlier, key=age_of, default=None)
     assert newest_underway(facts) == (last and LastOpen(*age_of(last), contents_of(last)))
     assert facts.last_underway is None or facts.snapshot not in earlier, "it is kept only while the newest tells less"
@@ -89,6 +90,18 @@ def test_the_newest_read_before_the_arrival_is_known(several, random, cut) -> No
     assert known(*several, several[0]) == facts
     assert join(known(*several[:cut]), known(*several[cut:])) == facts
     assert facts_from_json(facts_to_json(facts)) == facts
+
+
+def test_a_read_whose_data_mirakl_may_have_removed_does_not_show_the_order_under_way() -> None:
+    day = 86400
+    first = read("SHIPPED", updated=1, began=14 * day)
+    late = read("SHIPPED", updated=2, began=14 * day + 1)
+    assert is_underway(first)
+    assert not is_underway(late)
+    assert is_underway(replace(late, ship_by=at(day)))
+    assert not is_underway(replace(first, has_address=False))
+    facts = known(first, late)
+    assert newest_underway(facts) == LastOpen(*age_of(first), contents_of(first))
 
 
 @settings(max_examples=300, deadline=None)

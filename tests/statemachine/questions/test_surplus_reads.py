@@ -90,7 +90,7 @@ def test_the_first_read_after_the_shipment_is_kept_if_it_shows_that_the_parcel_g
         assert kept(*events) == kept(*reversed(events)) == ["CLOSED", *also, "SHIPPING"]
 
 
-def test_the_newest_read_before_the_arrival_is_kept_if_it_shows_other_contents_and_or24_was_not_ours() -> None:
+def test_the_newest_read_under_way_is_kept_if_it_shows_other_contents_and_or24_was_not_ours() -> None:
     def with_address(state: str, updated: float, address: str) -> Event:
         return snapshot_event(read(state, updated=updated, contents=(("shipping address", address),)))
 
