@@ -61,8 +61,8 @@ def is_underway(read: Snapshot) -> bool:
     """Whether this read shows the order shipped and not arrived, with the data of the customer. A debit does not tell
     whether the parcel arrived, so it does not count. Without a deadline of the shipment, the date of the order counts.
     """
-    until = max(read.ship_by, read.created_at) + _FOLLOWED
-    return read.state == "SHIPPED" and read.has_address and read.read_at <= until
+    late = read.read_at - max(read.ship_by, read.created_at)  # a sum could leave the years that a date may have
+    return read.state == "SHIPPED" and read.has_address and late <= _FOLLOWED
 
 
 def last_underway(newest: Snapshot | None, one: Facts, other: Facts) -> LastOpen | None:
