@@ -186,7 +186,8 @@ def lines_surely_in(one: Attention, facts: Facts) -> list[Line]:
     """The same without lines that perhaps another order of the OMS has, which goes on: it is not known which lines the
     canceled one has."""
     oms_id = "".join(entries(one.detail.partition(NOT_OWED)[0])[:1]).partition(" ")[0]
-    is_known = names_pieces(one) or (oms_id.isdecimal() and bool(parts_in_oms(facts).get(int(oms_id))))
+    shown = oms_id.isdecimal() and bool(parts_in_oms(facts).get(int(oms_id)))
+    is_known = len(facts.lines) == 1 or names_pieces(one) or shown
     return [line for line in lines_canceled_in(one, facts) if is_known or _nobody_makes(facts, line.id)]
 
 

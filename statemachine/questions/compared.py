@@ -67,11 +67,12 @@ def _is_marked_too_early(facts: Facts, shown_at: datetime) -> bool:
 
 
 def _is_made_though_vouched(facts: Facts) -> bool:
-    """Whether the OMS reported progress without goods that left, after a person first said that they had left."""
+    """Whether the OMS reported progress after a person first said that the goods had left: a status that does not say
+    that an order of the OMS left."""
     vouched_at = min(report_known_at(facts).values(), default=None)
     if vouched_at is None:
         return False
-    again, left = repeats(facts), {(one.oms_id, one.told_at) for one in facts.dispatches}
+    again, left = repeats(facts), {(one.oms_id, one.told_at) for one in facts.dispatches if one.covers}
     since = [one for one in facts.statuses if one.at > vouched_at and one.at not in again]
     return any(one.status not in STANDING_STILL and (one.oms_id, one.at) not in left for one in since)
 

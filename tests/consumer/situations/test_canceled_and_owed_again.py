@@ -351,3 +351,13 @@ def test_the_people_who_look_later_read_one_sentence_of_it(rig: Rig) -> None:
     waits = explained(rig).waits_for
     assert f"settled oms_canceled at 2026-03-01 12:05 UTC (seen): Mirakl still shows {LINE} to be sent" in waits
     assert "the OMS makes what was added" not in waits
+
+
+def test_the_only_line_of_an_order_is_in_each_order_of_the_oms_that_shows_no_lines(rig: Rig) -> None:
+    orders_of_the_oms(rig, {"id": 7}, {"id": 8})
+    rig.imported(quantity=2)
+    refund(rig, 1)
+    settle_all(rig)
+    tell(rig, 128, id=7)
+    reject_refund(rig)
+    assert list(details(rig)) == ["oms_canceled"]

@@ -262,6 +262,18 @@ def test_goods_of_which_a_person_said_too_early_that_they_left(rig: Rig) -> None
     assert sorted(details(rig)) == [CHANGED, ELSEWHERE], "the OMS makes them"
 
 
+def test_the_rest_of_goods_of_which_a_person_said_too_early_that_all_left(rig: Rig) -> None:
+    """A report that a part left is progress, too: the OMS has the rest."""
+    rig.imported(lines=2)
+    decide(rig, DecisionKind.SENT)
+    rig.work()
+    rig.poll(600)
+    tell(rig, 512, new_shipments=of_one_piece("1-A-1"))
+    decide(rig, DecisionKind.SETTLE)
+    moves(rig)
+    assert CHANGED in details(rig)
+
+
 def canceled(rig: Rig) -> None:
     tell(rig, 128)
 
