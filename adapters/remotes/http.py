@@ -169,12 +169,6 @@ def safe_code(code: object) -> str:
     return text if re.fullmatch(r"[A-Za-z0-9_.-]{1,64}", text) else ""
 
 
-def _limits(connections: int) -> httpx.Limits:
-    return httpx.Limits(
-        max_connections=connections, max_keepalive_connections=connections, keepalive_expiry=REST_SECONDS
-    )
-
-
 def _connect_by(network: Network) -> Callable[[], OneConnection]:
     return partial(OneConnection, network.tls or httpx.create_ssl_context(trust_env=False))
 
@@ -207,7 +201,11 @@ class Remote:
         self._client = httpx.Client(
             base_url=base_url,
             timeout=httpx.Timeout(timeout_seconds, connect=short, pool=short),
-            limits=_limits(network.connections),
+            limits=httpx.Limits(
+                max_connections=network.connections,
+                max_keepalive_connections=network.connections,
+                keepalive_expiry=REST_SECONDS,
+            ),
             headers={"Accept": "application/json", "User-Agent": "orderflow", "Accept-Encoding": "gzip"},
             follow_redirects=False,
             trust_env=network.from_environment,
