@@ -10,6 +10,7 @@ shows the order shipped. The facts keep where that read shows that the parcel go
 when.
 """
 
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
 from typing import Final
@@ -29,6 +30,7 @@ from statemachine.questions.readings import debit_comes_first
 from statemachine.reads_kept import LastOpen, NotShown
 
 _Contents = tuple[tuple[str, str], ...]
+_Find = Callable[[Facts], LastOpen | None]
 #: Among the contents of these reads, followed by the id of a line: the number of its pieces.
 PIECES: Final = "pieces of "
 _DESTINATION: Final = ("pick-up point", "shipping address")
@@ -51,10 +53,7 @@ def last_open(newest: Snapshot | None, one: Facts, other: Facts) -> LastOpen | N
     """
     if newest is None or not newest.is_compared or is_before_shipment(newest):
         return None
-    if one.snapshot is None or other.snapshot is None:  # of most joins; this saves time
-        return one.last_open or other.last_open
-    last = max((last for facts in (one, other) if (last := newest_open(facts))), default=None)
-    return last and replace(last, contents=_apart(last.contents, contents_of(newest)))
+    return _newest_of_both(newest, one, other, lambda facts: facts.last_open, newest_open)
 
 
 def is_underway(read: Snapshot) -> bool:
@@ -72,9 +71,15 @@ def last_underway(newest: Snapshot | None, one: Facts, other: Facts) -> LastOpen
     """
     if newest is None or not newest.is_followed or is_underway(newest):
         return None
+    return _newest_of_both(newest, one, other, lambda facts: facts.last_underway, newest_underway)
+
+
+def _newest_of_both(newest: Snapshot, one: Facts, other: Facts, stored: _Find, known: _Find) -> LastOpen | None:
+    """The newer of two reads, as it is stored beside the newest read. `stored`: the field that holds such a read;
+    `known`: the same with all its contents, also if it is the newest read."""
     if one.snapshot is None or other.snapshot is None:  # of most joins; this saves time
-        return one.last_underway or other.last_underway
-    last = max((last for facts in (one, other) if (last := newest_underway(facts))), default=None)
+        return stored(one) or stored(other)
+    last = max((last for facts in (one, other) if (last := known(facts))), default=None)
     return last and replace(last, contents=_apart(last.contents, contents_of(newest)))
 
 
