@@ -59,9 +59,9 @@ def reasons_of_cancellations(facts: Facts) -> Iterator[Attention]:
     """A reason for each cancellation.
 
     A person who settles it knows which of the canceled lines are still to be sent. The settle does not count any more
-    if one that was not to be sent then, or at a later read, is to be sent now, and the OMS did not make it again:
-    nobody makes it. So it is if reads did not show the order then, and one shows it now. Nor does the settle count if
-    it is about pieces of which Mirakl had taken back a part then, or at a later read, and does not any more.
+    if one that was not to be sent then, or at a later read, is to be sent now, and the OMS did not make it again.
+    So it is if reads did not show the order then, and one shows it now. Nor does the settle count if it is about pieces
+    of which Mirakl had taken back a part then, or at a later read, and does not any more.
 
     What Mirakl took back before makes no reason: to stop it in the OMS is what the reason of that asked for. Nor do
     pieces of which Mirakl took back as many, before or after: the reason of that asks, unless a person settled this one
@@ -188,7 +188,7 @@ def lines_surely_in(one: Attention, facts: Facts) -> list[Line]:
     oms_id = "".join(entries(one.detail.partition(NOT_OWED)[0])[:1]).partition(" ")[0]
     shown = oms_id.isdecimal() and bool(parts_in_oms(facts).get(int(oms_id)))
     is_known = len(facts.lines) == 1 or names_pieces(one) or shown
-    return [line for line in lines_canceled_in(one, facts) if is_known or _nobody_makes(facts, line.id)]
+    return [line for line in lines_canceled_in(one, facts) if is_known or _makes_none(facts, line.id)]
 
 
 def lines_asked_about(one: Attention, facts: Facts) -> set[str]:
@@ -220,8 +220,8 @@ def left_all_the_same(one: Attention, facts: Facts) -> bool:
 
 
 def missing_pieces(one: Attention, facts: Facts) -> dict[str, int | None]:
-    """How many pieces of each line nobody makes because of a reason `oms_canceled`, though Mirakl shows them to be sent
-    and nobody said that they left. None: not known how many. A line of which none is missing is left out."""
+    """How many pieces of each line are not made because of a reason `oms_canceled`, though Mirakl shows them to be sent
+    and no person said that they left. None: not known how many. A line of which none is missing is left out."""
     found: dict[str, int | None] = {}
     not_owed = {read(line) for line in entries(one.detail.partition(NOT_OWED)[2])}
     for line in lines_canceled_in(one, facts):
@@ -230,7 +230,7 @@ def missing_pieces(one: Attention, facts: Facts) -> dict[str, int | None]:
         taken = pieces_taken_back(facts, line)
         number = _missing_by(facts, one, line.id, taken or 0)
         if not names_pieces(one):
-            if not _nobody_makes(facts, line.id):
+            if not _makes_none(facts, line.id):
                 continue
             all_of_it = most_handed_over(facts, line.id) or pieces_of(facts, line) or 1
             number = max(0, all_of_it - (taken or 0)) if number is None else number
@@ -303,14 +303,14 @@ def _owed_in_part(facts: Facts, one: Cancellation) -> set[str]:
     """
     named = _named_lines(facts, one)
     mine = [line for line in facts.lines if line.id in named and line.withdrawn is not Withdrawn.PART]
-    made = [line for line in mine if _is_to_be_made(facts, line) and not _nobody_makes(facts, line.id)]
+    made = [line for line in mine if _is_to_be_made(facts, line) and not _makes_none(facts, line.id)]
     there = [line for line in made if not (in_parcels(facts, line) or is_vouched(facts, line))]
     return {line.id for line in there if (pieces_canceled(facts, line.id) or 0) > (pieces_taken_back(facts, line) or 0)}
 
 
 def _shown_again(facts: Facts, settles: list[Decision]) -> datetime:
     """From when on a settle counts, if a person made one of these while reads did not show the order, and a read shows
-    it now. EPOCH: nobody did. If gone_from_mirakl was settled then too, go_on_in_oms asks."""
+    it now. EPOCH: no one did. If gone_from_mirakl was settled then too, go_on_in_oms asks."""
     shown_at = facts.snapshot.read_at if facts.snapshot else EPOCH
     gone = set[datetime]()
     for one in facts.settles if facts.not_found else ():  # of most orders no read missed it; this saves time
@@ -403,7 +403,7 @@ def _canceled_lines(facts: Facts, one: Cancellation) -> tuple[set[str], set[str]
     asked about by another reason."""
     named = _named_lines(facts, one)
     mine = [
-        line for line in facts.lines if line.id in named and not has_left(facts, line) and _nobody_makes(facts, line.id)
+        line for line in facts.lines if line.id in named and not has_left(facts, line) and _makes_none(facts, line.id)
     ]
     owed = {line.id for line in mine if _is_to_be_made(facts, line) and not _is_asked_as_added(facts, line, one)}
     return owed, {line.id for line in mine} - owed
@@ -495,6 +495,6 @@ def _not_owed_at_settles(facts: Facts, what: Attention) -> Iterator[tuple[Decisi
                 yield settle, {read(line) for line in entries(lines)}
 
 
-def _nobody_makes(facts: Facts, line_id: str) -> bool:
+def _makes_none(facts: Facts, line_id: str) -> bool:
     """Whether the OMS canceled the line in each of its orders that has or may have it, as far as is known."""
     return all(is_ended_in_oms(facts, one, line_id) for one in may_have(facts, line_id))

@@ -155,7 +155,7 @@ def _changed_lines(facts: Facts, snapshot: Snapshot, state: State) -> tuple[_Nam
             less = [before for before in befores if now.is_less_than(before)]
             still_made = less and (left_wrongly or not (state is State.SHIPPED and is_done_in_oms(facts, line)))
             is_made = still_made or part_left or (now.number == 0 and _left_though_taken_out(facts, line, state))
-            # As long as nobody compared another part with what a settle of a part named, OR24 waits for that settle.
+            # As long as no person compared another part with what a settle of a part named, OR24 waits for that settle.
             is_other_part = any(before.is_settled and now.is_unclear_against(before) for before in befores)
             if is_made and (is_other_part or not is_asked_as_canceled(facts, shown)):
                 fewer[line.id] = named(line.id, now, (less or befores)[0])

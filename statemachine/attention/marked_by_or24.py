@@ -58,7 +58,7 @@ def _is_owed_again(facts: Facts, line: Line) -> bool:
     """Whether OR24 did not wait for the line, because it was taken back or in an incident, and it is to be sent now.
 
     OR24 marks every line shipped, also one that the OMS never sent. A settle since then shows that a person was asked.
-    As long as nobody has stopped a line with an incident, line_incident asks.
+    As long as no person has stopped a line with an incident, line_incident asks.
     """
     if line.is_owed or not is_to_be_sent(facts, line) or is_marked_in_incident(facts, line):
         return False

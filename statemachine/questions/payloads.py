@@ -28,7 +28,7 @@ def settle_as_imported(facts: Facts) -> Decision | None:
 
 @asked_once
 def our_payloads(facts: Facts) -> tuple[Handover, ...]:
-    """What our imports carry that the OMS has or may have, the oldest first. Of several, nobody knows which one it has.
+    """What our imports carry that the OMS has or may have, the oldest first. Of several, it is unknown which it has.
 
     A payload is left out if the OMS refused it, and no try before the refusal can have landed, or if the OMS had the
     order before the try. If the OMS confirmed an import, it has what this import carries, and no earlier payload. A
